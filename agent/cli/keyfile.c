@@ -1,0 +1,182 @@
+#include "cli/keyfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <countersign/api.h>
+
+#include "base/clock.h"
+#include "cli/exec.h"
+
+#define CREDENTIAL_FOLDER "/etc/credstore.encrypted"
+#define CREDENTIAL_NEW API_CREDENTIAL_FILE ".new"
+
+static int prepare_file(struct keyfile *k, const char *file, char *why, size_t whylen)
+{
+    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0) {
+        int e = -errno;
+
+        snprintf(why, whylen, "%s: %s", file, strerror(-e));
+        return e;
+    }
+    k->fd = fd;
+    k->path = mem_dup(file, strlen(file));
+    return k->path ? 0 : -ENOMEM;
+}
+
+/* Encrypts into `to` ("-": nowhere, only to see whether it works). */
+static int encrypt(const struct keyfile *k, const struct buf *key, const char *to, char *why,
+                   size_t whylen)
+{
+    const char *const argv[] = {k->tool, "encrypt", "--name=" API_CREDENTIAL_NAME, "-", to, NULL};
+    _cleanup_buf_ struct buf said = BUF_INIT(1024 * 1024);
+    int status = exec_run(argv, key, &said, true);
+
+    if (status == 0)
+        return 0;
+    if (status < 0)
+        snprintf(why, whylen, "%s: %s", k->tool, strerror(-status));
+    else
+        snprintf(why, whylen, "systemd-creds encrypt failed: %.*s", (int)strcspn(buf_str(&said), "\n"),
+                 buf_str(&said));
+    return status < 0 ? status : -EIO;
+}
+
+static int prepare_credential(struct keyfile *k, char *why, size_t whylen)
+{
+    _cleanup_buf_ struct buf trial = BUF_INIT(64);
+
+    if (geteuid() != 0 || !exec_find("systemd-creds", k->tool, sizeof(k->tool))) {
+        snprintf(why, whylen, "keeping it as a systemd credential needs root and systemd-creds");
+        return -EPERM;
+    }
+    k->sealed_by_host = true;
+    k->path = mem_dup(API_CREDENTIAL_FILE, strlen(API_CREDENTIAL_FILE));
+    buf_puts(&trial, "a trial");
+    if (!k->path || buf_error(&trial) < 0)
+        return -ENOMEM;
+    if (mkdir(CREDENTIAL_FOLDER, 0700) < 0 && errno != EEXIST) {
+        int e = -errno;
+
+        snprintf(why, whylen, "%s: %s", CREDENTIAL_FOLDER, strerror(-e));
+        return e;
+    }
+    return encrypt(k, &trial, "-", why, whylen);
+}
+
+int keyfile_prepare(struct keyfile *k, const char *file, char *why, size_t whylen)
+{
+    snprintf(why, whylen, "out of memory");
+    return file ? prepare_file(k, file, why, whylen) : prepare_credential(k, why, whylen);
+}
+
+static int sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (fsync(fd) < 0)
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+static int sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (fchmod(fd, 0600) < 0 || fsync(fd) < 0)
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+/* The key of an earlier store may still be needed with a copy of that store. */
+static int put_aside_old(void)
+{
+    char aside[256];
+
+    snprintf(aside, sizeof(aside), API_CREDENTIAL_FILE ".before-%" PRId64, clock_wall_s());
+    if (rename(API_CREDENTIAL_FILE, aside) < 0 && errno != ENOENT)
+        return -errno;
+    return 0;
+}
+
+static int store_credential(struct keyfile *k, const struct buf *key, char *why, size_t whylen)
+{
+    int r;
+
+    (void)unlink(CREDENTIAL_NEW);
+    r = encrypt(k, key, CREDENTIAL_NEW, why, whylen);
+    if (r < 0)
+        return r;
+    r = sync_file(CREDENTIAL_NEW);
+    if (r == 0)
+        r = put_aside_old();
+    if (r == 0 && rename(CREDENTIAL_NEW, API_CREDENTIAL_FILE) < 0)
+        r = -errno;
+    if (r == 0)
+        r = sync_folder(CREDENTIAL_FOLDER);
+    if (r < 0)
+        snprintf(why, whylen, "%s: %s", API_CREDENTIAL_FILE, strerror(-r));
+    return r;
+}
+
+static int store_file(struct keyfile *k, const struct buf *key, char *why, size_t whylen)
+{
+    size_t done = 0;
+    int r = 0;
+
+    while (r == 0 && done < key->len) {
+        ssize_t n = write(k->fd, key->data + done, key->len - done);
+
+        if (n < 0 && errno != EINTR)
+            r = -errno;
+        if (n > 0)
+            done += (size_t)n;
+    }
+    if (r == 0 && fsync(k->fd) < 0)
+        r = -errno;
+    if (r < 0) {
+        snprintf(why, whylen, "%s: %s", k->path, strerror(-r));
+        return r;
+    }
+    close(k->fd);
+    k->fd = 0;
+    return 0;
+}
+
+int keyfile_store(struct keyfile *k, const char *key, char *why, size_t whylen)
+{
+    _cleanup_buf_ struct buf line = BUF_INIT(4096);
+
+    buf_puts(&line, key);
+    buf_putc(&line, '\n');
+    if (buf_error(&line) < 0) {
+        snprintf(why, whylen, "the key is too long");
+        return buf_error(&line);
+    }
+    return k->sealed_by_host ? store_credential(k, &line, why, whylen)
+                             : store_file(k, &line, why, whylen);
+}
+
+void keyfile_clear(struct keyfile *k)
+{
+    if (k->fd > 0) {
+        close(k->fd);
+        if (k->path)
+            (void)unlink(k->path);
+    }
+    free(k->path);
+    *k = (struct keyfile){0};
+}

@@ -1,0 +1,107 @@
+/* Stage 3: may they. Deny is what a zeroed decision says. */
+#include <stdio.h>
+#include <string.h>
+
+#include "server/pipeline.h"
+#include "server/rules.h"
+
+#define TOKEN_POLICIES_MAX 64
+
+static int refuse(int made)
+{
+    return made < 0 ? made : 1;
+}
+
+static void set_why(struct decision *d, const char *text)
+{
+    snprintf(d->why, sizeof(d->why), "%s", text);
+}
+
+static void decide_token(struct request *r, unsigned caps, bool sudo)
+{
+    struct decision *d = &r->decision;
+    struct acl_use uses[TOKEN_POLICIES_MAX];
+    if (r->token.root) {
+        d->verdict = DECIDE_ALLOW;
+        set_why(d, "allowed: the token has the root policy");
+        return;
+    }
+    size_t n = rules_uses(r->agent->rules, r->token.policies, uses, ARRAY_LEN(uses));
+    acl_check(uses, n, r->path, &d->acl);
+    bool granted = !(d->acl.caps & ACL_DENY) && (d->acl.caps & caps) &&
+                   (!sudo || (d->acl.caps & ACL_SUDO));
+    if (d->acl.policy)
+        snprintf(d->policy, sizeof(d->policy), "%s", acl_name(d->acl.policy));
+    if (d->acl.path)
+        snprintf(d->rule, sizeof(d->rule), "%s", d->acl.path);
+    set_why(d, granted ? "allowed by the token's policies" : "denied: no policy of the token allows it");
+    if (granted)
+        d->verdict = DECIDE_ALLOW;
+}
+
+static int decide(struct request *r, unsigned caps, bool sudo)
+{
+    if (r->has_token) {
+        decide_token(r, caps, sudo);
+        return 0;
+    }
+    struct decide_facts f;
+    struct decide_proof proofs[REQUEST_PROOFS];
+    int e = request_facts(r, &f, proofs);
+    if (e < 0)
+        return e;
+    decide_path(rules_view(r->agent->rules), &f, r->path, caps, sudo, false, &r->decision);
+    return 0;
+}
+
+/* The policy's allowed_parameters and their like. */
+static int check_params(struct request *r)
+{
+    char why[256];
+    if (!r->decision.acl.policy || !r->body)
+        return 0;
+    if (acl_check_params(&r->decision.acl, r->body, why, sizeof(why)) == 0)
+        return 0;
+    return refuse(request_error(r, 403, "permission denied: %s", why));
+}
+
+static int deny(struct request *r)
+{
+    const char *hint = "";
+    if (r->decision.mfa_would_help)
+        hint = "; prove a second factor first, for example with: sudo -v";
+    return refuse(request_error(r, 403, "permission denied: %s%s",
+                                r->decision.why[0] ? r->decision.why : "no rule allows this", hint));
+}
+
+int pipeline_authorise(struct request *r)
+{
+    unsigned flags = r->route->flags, caps = r->route->caps;
+    bool sudo = flags & ROUTE_SUDO;
+    if (flags & ROUTE_ROOT_PEER) {
+        if (!r->root_peer)
+            return refuse(request_error(r, 403, "only root may do this, on this host, through the "
+                                                "Unix socket"));
+        request_alert(r, "root used a root-only route");
+        r->allowed = true;
+        return 0;
+    }
+    if (flags & ROUTE_SELF) {
+        r->allowed = true;
+        return 0;
+    }
+    int e = flags & ROUTE_ENGINE ? pipeline_engine_caps(r, &caps, &sudo) : 0;
+    if (e == 0 && caps)
+        e = decide(r, caps, sudo);
+    if (e != 0)
+        return e;
+    r->allowed = r->decision.verdict == DECIDE_ALLOW;
+    if (!r->allowed && (flags & ROUTE_ROOT_OR_CAP) && r->root_peer && !r->has_token) {
+        request_alert(r, "root used a route without a binding");
+        r->allowed = true;
+        return 0;
+    }
+    if (flags & ROUTE_SELF_OR_CAP)
+        return 0;
+    return r->allowed ? check_params(r) : deny(r);
+}

@@ -1,0 +1,208 @@
+/* Stage 2: who calls. A token alone counts where there is one; else the kernel's uid, its login session
+ * and NSS. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "server/people.h"
+#include "server/pipeline.h"
+
+struct identify {
+    struct request *request;
+    void (*then)(struct request *r);
+};
+
+void pipeline_free_groups(struct request *r)
+{
+    for (size_t i = 0; i < r->n_groups; i++)
+        free(r->groups[i]);
+    free(r->groups);
+    r->groups = NULL;
+    r->n_groups = 0;
+}
+
+static int copy_groups(struct request *r, const struct person *p)
+{
+    r->groups = calloc(p->n_groups ? p->n_groups : 1, sizeof(char *));
+    if (!r->groups)
+        return -ENOMEM;
+    for (; r->n_groups < p->n_groups; r->n_groups++) {
+        r->groups[r->n_groups] = strdup(p->groups[r->n_groups]);
+        if (!r->groups[r->n_groups])
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static void be_uid(struct request *r)
+{
+    snprintf(r->principal, sizeof(r->principal), "uid:%u", (unsigned)r->uid);
+}
+
+static void take_person(struct request *r, const struct person *p)
+{
+    if (!p->exists) {
+        be_uid(r);
+        return;
+    }
+    if (copy_groups(r, p) < 0) {
+        (void)request_error(r, 500, "the agent is out of memory");
+        return;
+    }
+    r->has_person = true;
+    r->uid = p->uid;
+    snprintf(r->user, sizeof(r->user), "%s", p->name);
+    snprintf(r->principal, sizeof(r->principal), "user:%s", p->name);
+}
+
+static void finish(struct identify *i)
+{
+    struct request *r = i->request;
+    void (*then)(struct request *) = i->then;
+    free(i);
+    then(r);
+}
+
+static void on_person(const struct person *p, int error, void *data)
+{
+    struct identify *i = data;
+    if (error)
+        (void)request_error(i->request, 503,
+                            "the host's user database did not answer (%s); try again",
+                            strerror(-error));
+    else
+        take_person(i->request, p);
+    finish(i);
+}
+
+static void ask(struct identify *i, const char *name, uid_t uid)
+{
+    struct people *people = i->request->agent->people;
+    const struct person *p = people_known(people, name, uid);
+    int e = 0;
+    if (p)
+        on_person(p, 0, i);
+    else
+        e = people_ask(people, name, uid, on_person, i);
+    if (e < 0)
+        on_person(NULL, e, i);
+}
+
+/* --- root: a person only if their login session was recorded and the login uid agrees ------------- */
+
+static int find_root_session(void *data)
+{
+    struct identify *i = data;
+    struct request *r = i->request;
+    char id[SESSION_ID_MAX];
+    if (vault_state(r->agent->vault) != VAULT_UNSEALED)
+        return 0;
+    session_make_id(r->peer.audit_session, id);
+    int e = session_get(r->agent->vault, id, &r->session);
+    r->has_session = e == 0 && r->session.uid == r->peer.loginuid && session_alive(&r->session);
+    return e < 0 ? e : 0;
+}
+
+static void root_session_found(void *data, int error)
+{
+    struct identify *i = data;
+    struct request *r = i->request;
+    if (!error && r->has_session && r->session.uid != 0) {
+        ask(i, r->session.user, r->session.uid);
+        return;
+    }
+    r->has_session = false;
+    be_uid(r);
+    finish(i);
+}
+
+static void identify_host(struct identify *i)
+{
+    struct request *r = i->request;
+    if (r->uid != 0) {
+        ask(i, NULL, r->uid);
+        return;
+    }
+    if (r->peer.audit_session == PEER_NO_SESSION) {
+        be_uid(r);
+        finish(i);
+        return;
+    }
+    if (turn_add(r->agent->turn, TURN_API, find_root_session, root_session_found, i) < 0)
+        root_session_found(i, -ENOMEM);
+}
+
+void pipeline_identify(struct request *r, void (*then)(struct request *r))
+{
+    const struct http_request *h = http_request_of(r->exchange);
+    int e = 0;
+    if (r->has_token) {
+        then(r);
+        return;
+    }
+    if (!h->unix_peer)
+        e = request_error(r, 403, "permission denied: a caller over TCP needs a token (header "
+                                  "X-Vault-Token)");
+    else if (peer_read(h->fd, &r->peer) < 0)
+        e = request_error(r, 403, "permission denied: the kernel does not say who calls");
+    else if (r->peer.foreign)
+        e = request_error(r, 403, "permission denied: a caller from inside a container needs a token");
+    struct identify *i = r->errors ? NULL : calloc(1, sizeof(*i));
+    if (!i) {
+        if (e < 0 || !r->errors)
+            (void)request_error(r, 500, "the agent is out of memory");
+        then(r);
+        return;
+    }
+    *i = (struct identify){.request = r, .then = then};
+    r->uid = r->peer.uid;
+    identify_host(i);
+}
+
+/* --- In the turn ---------------------------------------------------------------------------------- */
+
+static int refuse(int made)
+{
+    return made < 0 ? made : 1;
+}
+
+static int last_use_gone(const char *id, void *data)
+{
+    struct request *r = data;
+    size_t n;
+    return lease_revoke_token(r->agent->leases, id, "token used up", r->now_ms, &n);
+}
+
+static int token_rows(struct request *r)
+{
+    int e = token_find(r->agent->vault, r->token_text, r->now_ms, &r->token);
+    if (e == TOKEN_E_NONE)
+        return refuse(request_error(r, 403, "permission denied: the token is unknown, expired or revoked"));
+    if (e != 0)
+        return e;
+    if (r->token.has_uid && (!r->peer.known || r->peer.uid != r->token.uid)) {
+        request_alert(r, "a token was used by another uid than it was issued to");
+        return refuse(request_error(r, 403, "permission denied: this token is bound to uid %u of this host",
+                                    (unsigned)r->token.uid));
+    }
+    snprintf(r->principal, sizeof(r->principal), "token:%s", r->token.accessor);
+    bool last = false;
+    e = token_use(r->agent->vault, &r->token, &last);
+    if (e == 0 && last)
+        e = token_revoke(r->agent->vault, r->token.id, false, last_use_gone, r);
+    return e;
+}
+
+int pipeline_identity_rows(struct request *r)
+{
+    char id[SESSION_ID_MAX];
+    if (r->has_token)
+        return token_rows(r);
+    if (r->has_session || r->peer.audit_session == PEER_NO_SESSION || r->uid == 0)
+        return 0;
+    session_make_id(r->peer.audit_session, id);
+    int e = session_get(r->agent->vault, id, &r->session);
+    r->has_session = e == 0 && r->session.uid == r->uid && session_alive(&r->session);
+    return e < 0 ? e : 0;
+}

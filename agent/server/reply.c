@@ -1,0 +1,166 @@
+/* Stages 5 and 6: the audit line, and the answer in Vault's envelope. */
+#include <errno.h>
+#include <string.h>
+
+#include "server/pipeline.h"
+#include "vault/audit.h"
+
+#define REPLY_MAX (8 * HTTP_BODY_MAX)
+
+static const char *verb_name(unsigned verb)
+{
+    static const struct {
+        unsigned verb;
+        const char *name;
+    } names[] = {{VERB_GET, "read"}, {VERB_PUT, "update"}, {VERB_DELETE, "delete"},
+                 {VERB_LIST, "list"}, {VERB_PATCH, "patch"}};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (names[i].verb == verb)
+            return names[i].name;
+    }
+    return "?";
+}
+
+static int status_of(const struct request *r)
+{
+    if (r->status)
+        return r->status;
+    if (r->data || r->raw_data.len || r->auth || r->warnings)
+        return 200;
+    return 204;
+}
+
+static const char *or_null(const char *s)
+{
+    return s[0] ? s : NULL;
+}
+
+int pipeline_audit(struct request *r)
+{
+    if ((r->route->flags & ROUTE_QUIET) || vault_state(r->agent->vault) != VAULT_UNSEALED)
+        return 0;
+    const json_t *first = json_array_get(r->errors, 0);
+    _cleanup_json_ json_t *fields = json_pack(
+        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:s*}", "request",
+        r->id, "operation", verb_name(r->verb), "path", r->path, "principal", or_null(r->principal),
+        "uid", r->peer.known ? (json_int_t)r->peer.uid : -1, "pid", (json_int_t)r->peer.pid, "program",
+        or_null(r->peer.comm), "unit", or_null(r->peer.unit), "session",
+        r->has_session ? r->session.id : NULL, "binding", or_null(r->decision.binding), "policy",
+        or_null(r->decision.policy), "lease", or_null(r->lease_id), "status", status_of(r), "error",
+        json_string_value(first));
+    return fields ? audit_append(r->agent->vault, "request", fields) : -ENOMEM;
+}
+
+/* --- The answer ----------------------------------------------------------------------------------- */
+
+static void put_member(struct buf *b, const char *name, const json_t *value)
+{
+    buf_putf(b, ",\"%s\":", name);
+    if (value)
+        json_put(b, value);
+    else
+        buf_puts(b, "null");
+}
+
+static void put_data(struct buf *b, const struct request *r)
+{
+    if (r->raw_data.len) {
+        buf_puts(b, ",\"data\":");
+        buf_put(b, r->raw_data.data, r->raw_data.len);
+        return;
+    }
+    put_member(b, "data", r->data);
+}
+
+static void put_text(struct buf *b, const char *s)
+{
+    _cleanup_json_ json_t *v = json_string(s);
+    if (v)
+        json_put(b, v);
+    else
+        b->error = -ENOMEM;
+}
+
+/* Old clients read these paths' data at the top level. */
+static void put_top_level(struct buf *b, const struct request *r)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach (r->data, key, value) {
+        buf_putc(b, ',');
+        put_text(b, key);
+        buf_putc(b, ':');
+        json_put(b, value);
+    }
+}
+
+static void put_envelope(struct buf *b, const struct request *r)
+{
+    buf_putf(b, "{\"request_id\":\"%s\",\"lease_id\":", r->id);
+    put_text(b, r->lease_id);
+    buf_putf(b, ",\"renewable\":%s,\"lease_duration\":%lld", r->renewable ? "true" : "false",
+             (long long)r->lease_duration);
+    put_data(b, r);
+    buf_puts(b, ",\"wrap_info\":null");
+    put_member(b, "warnings", r->warnings);
+    put_member(b, "auth", r->auth);
+    if (r->route && (r->route->flags & ROUTE_TOP) && r->data)
+        put_top_level(b, r);
+    buf_puts(b, "}\n");
+}
+
+static void put_errors(struct buf *b, const struct request *r)
+{
+    buf_puts(b, "{\"errors\":");
+    json_put(b, r->errors);
+    if (r->data || r->raw_data.len)
+        put_data(b, r);
+    if (r->warnings)
+        put_member(b, "warnings", r->warnings);
+    buf_puts(b, "}\n");
+}
+
+void pipeline_reply(struct request *r)
+{
+    _cleanup_buf_ struct buf body = BUF_INIT(REPLY_MAX);
+    int status = status_of(r);
+    bool bare = r->route && (r->route->flags & ROUTE_BARE);
+    if (r->errors && !bare)
+        put_errors(&body, r);
+    else if (bare && r->data)
+        json_put(&body, r->data);
+    else if (r->errors)
+        put_errors(&body, r);
+    else if (status != 204)
+        put_envelope(&body, r);
+    if (buf_error(&body)) {
+        buf_reset(&body);
+        buf_puts(&body, "{\"errors\":[\"the answer does not fit into memory\"]}\n");
+        status = 500;
+    }
+    http_reply(r->exchange, status, body.len ? "application/json" : NULL, &body, NULL);
+    r->exchange = NULL;
+}
+
+void pipeline_request_free(struct request *r)
+{
+    if (r->state_free)
+        r->state_free(r->state);
+    for (size_t i = 0; i < REQUEST_PARAMS; i++)
+        free(r->param[i].value);
+    pipeline_free_groups(r);
+    mem_free_str(r->token_text);
+    token_clear(&r->token);
+    decision_clear(&r->decision);
+    peer_clear(&r->peer);
+    free(r->path);
+    json_decref(r->query);
+    json_decref(r->body);
+    json_decref(r->data);
+    json_decref(r->auth);
+    json_decref(r->warnings);
+    json_decref(r->errors);
+    buf_clear(&r->raw_data);
+    mem_wipe(r, sizeof(*r));
+    free(r);
+}

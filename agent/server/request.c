@@ -1,0 +1,155 @@
+/* What handlers use of a request: parameters, answers, facts of the caller. */
+#include "server/request.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "identity/factor.h"
+#include "server/rules.h"
+#include "vault/audit.h"
+
+const char *request_param(const struct request *r, const char *name)
+{
+    for (size_t i = 0; i < REQUEST_PARAMS; i++) {
+        if (r->param[i].value && strcmp(r->param[i].name, name) == 0)
+            return r->param[i].value;
+    }
+    return "";
+}
+
+const char *request_query(const struct request *r, const char *name)
+{
+    return json_string_value(json_object_get(r->query, name));
+}
+
+int request_error(struct request *r, int status, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    r->status = status;
+    json_decref(r->errors);
+    r->errors = json_pack("[s]", text);
+    return r->errors ? 0 : -ENOMEM;
+}
+
+int request_none(struct request *r)
+{
+    r->status = 404;
+    json_decref(r->errors);
+    r->errors = json_array();
+    return r->errors ? 0 : -ENOMEM;
+}
+
+int request_warn(struct request *r, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (!r->warnings)
+        r->warnings = json_array();
+    return r->warnings && json_array_append_new(r->warnings, json_string(text)) == 0 ? 0 : -ENOMEM;
+}
+
+int request_data(struct request *r, json_t *data)
+{
+    json_decref(r->data);
+    r->data = data;
+    return data ? 0 : -ENOMEM;
+}
+
+int request_keys(struct request *r, json_t *array)
+{
+    if (!array)
+        return -ENOMEM;
+    if (json_array_size(array) == 0) {
+        json_decref(array);
+        return request_none(r);
+    }
+    return request_data(r, json_pack("{s:o}", "keys", array));
+}
+
+/* --- The caller ----------------------------------------------------------------------------------- */
+
+struct proof_list {
+    struct decide_proof *list;
+    size_t n;
+    int64_t now;
+};
+
+static int add_proof(const struct proof *p, bool by_session, bool by_source, void *data)
+{
+    struct proof_list *l = data;
+    if (l->n < REQUEST_PROOFS) {
+        l->list[l->n++] = (struct decide_proof){.factor = p->factor,
+                                                .age = (l->now - p->boot_ms) / 1000,
+                                                .session = by_session,
+                                                .source = by_source};
+    }
+    return 0;
+}
+
+int request_facts(struct request *r, struct decide_facts *f, struct decide_proof *proofs)
+{
+    *f = (struct decide_facts){
+        .user = r->has_person ? r->user : NULL,
+        .has_uid = r->peer.known,
+        .uid = r->uid,
+        .groups = (const char *const *)r->groups,
+        .n_groups = r->n_groups,
+        .assurance = r->peer.assurance,
+        .now = r->now_ms / 1000,
+        .zone_offset = rules_zone_offset,
+    };
+    if (!r->has_session)
+        return 0;
+    struct proof_list list = {.list = proofs, .now = clock_boot_ms()};
+    int e = session_proofs(r->agent->vault, r->session.id, r->user, NULL, NULL, add_proof, &list);
+    f->has_source = true;
+    f->source = strcmp(r->session.source, "?") == 0 ? NULL : r->session.source;
+    f->proofs = proofs;
+    f->n_proofs = list.n;
+    return e;
+}
+
+static bool token_may(struct request *r, const char *path, unsigned caps)
+{
+    struct acl_use uses[64];
+    struct acl_result result;
+    if (r->token.root)
+        return true;
+    size_t n = rules_uses(r->agent->rules, r->token.policies, uses, ARRAY_LEN(uses));
+    acl_check(uses, n, path, &result);
+    return !(result.caps & ACL_DENY) && (result.caps & caps);
+}
+
+bool request_may(struct request *r, const char *path, unsigned caps)
+{
+    if (r->has_token)
+        return token_may(r, path, caps);
+    struct decide_facts f;
+    struct decide_proof proofs[REQUEST_PROOFS];
+    struct decision d;
+    if (request_facts(r, &f, proofs) < 0)
+        return false;
+    decide_path(rules_view(r->agent->rules), &f, path, caps, false, false, &d);
+    bool may = d.verdict == DECIDE_ALLOW;
+    decision_clear(&d);
+    return may;
+}
+
+void request_alert(struct request *r, const char *event)
+{
+    char text[512];
+    snprintf(text, sizeof(text), "%s by uid %d (login uid %d, pid %d, %s) on %.200s", event,
+             (int)r->peer.uid, (int)r->peer.loginuid, (int)r->peer.pid,
+             r->peer.comm[0] ? r->peer.comm : "?", r->path);
+    agent_alert(r->agent, event, text);
+}

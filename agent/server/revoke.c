@@ -1,0 +1,344 @@
+#include "server/revoke.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+
+#include "base/clock.h"
+#include "server/mount.h"
+#include "vault/audit.h"
+
+/* --- Requests that wait for leases to be gone ------------------------------------------------------- */
+
+struct waiter {
+    struct waiter *next;
+    struct request *request;
+    json_t *ids; /* those not gone yet */
+    int status;
+    char error[400];
+};
+
+static struct waiter *waiters;
+
+static int answer_waiter(struct request *r)
+{
+    struct waiter *w = r->state;
+    return w->error[0] ? request_error(r, w->status, "%s", w->error) : 0;
+}
+
+static void waiter_free(void *data)
+{
+    struct waiter *w = data;
+    json_decref(w->ids);
+    free(w);
+}
+
+int revoke_wait(struct request *r, const json_t *ids)
+{
+    struct waiter *w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    w->request = r;
+    w->ids = json_copy((json_t *)(uintptr_t)ids);
+    if (!w->ids) {
+        free(w);
+        return -ENOMEM;
+    }
+    if (r->state_free)
+        r->state_free(r->state);
+    r->state = w;
+    r->state_free = waiter_free;
+    w->next = waiters;
+    waiters = w;
+    return REQUEST_WAIT;
+}
+
+static bool remove_id(json_t *ids, const char *id)
+{
+    json_t *one;
+    size_t i;
+    json_array_foreach (ids, i, one) {
+        if (strcmp(json_string_value(one), id) == 0)
+            return json_array_remove(ids, i) == 0;
+    }
+    return false;
+}
+
+/* Tells the waiters of a lease what became of it: gone (error NULL), or why it is not yet. */
+static void tell_waiters(const char *id, const char *error)
+{
+    for (struct waiter **p = &waiters; *p;) {
+        struct waiter *w = *p;
+        if (!remove_id(w->ids, id) || (!error && json_array_size(w->ids) > 0)) {
+            p = &w->next;
+            continue;
+        }
+        *p = w->next;
+        w->status = 502;
+        if (error)
+            snprintf(w->error, sizeof(w->error),
+                     "%s is recorded as revoked, but it is not gone yet: %s. It is tried again until it "
+                     "is; see: countersign lease list",
+                     id, error);
+        request_resume(w->request, answer_waiter);
+    }
+}
+
+/* --- One revocation --------------------------------------------------------------------------------- */
+
+struct revocation {
+    struct agent *agent;
+    char id[LEASE_ID_MAX];
+    enum lease_outcome outcome;
+    char error[400];
+    json_t *objects;
+};
+
+static void revocation_free(struct revocation *x)
+{
+    json_decref(x->objects);
+    free(x);
+}
+
+static int record(void *data)
+{
+    struct revocation *x = data;
+    int e = lease_revoked(x->agent->leases, x->id, x->outcome, x->error, x->objects, clock_wall_ms());
+    return e < 0 ? e : 0;
+}
+
+static void recorded(void *data, int error)
+{
+    struct revocation *x = data;
+    if (error) /* the claim runs out, and it is tried again */
+        sd_journal_print(LOG_ERR, "lease %s: its revocation could not be recorded: %s", x->id,
+                         strerror(-error));
+    tell_waiters(x->id, x->outcome == LEASE_GONE && !error ? NULL
+                        : x->error[0]                      ? x->error
+                                                           : "it could not be recorded");
+    revocation_free(x);
+}
+
+static void finish(struct revocation *x)
+{
+    if (turn_add(x->agent->turn, TURN_BACKGROUND, record, recorded, x) < 0)
+        revocation_free(x); /* the claim runs out, and it is tried again */
+}
+
+static void judge(struct revocation *x, const json_t *answer)
+{
+    const char *kind = json_str_or(answer, "kind", "");
+    if (json_bool(answer, "ok", false) || strcmp(kind, "gone") == 0) {
+        x->outcome = LEASE_GONE;
+        return;
+    }
+    x->outcome = strcmp(kind, "dependent") == 0 ? LEASE_QUARANTINE : LEASE_RETRY;
+    snprintf(x->error, sizeof(x->error), "%s", json_str_or(answer, "message", "no reason given"));
+    json_t *objects = json_object_get(answer, "objects");
+    x->objects = json_is_array(objects) ? json_deep_copy(objects) : NULL;
+}
+
+static void on_answer(const json_t *answer, void *data)
+{
+    judge(data, answer);
+    finish(data);
+}
+
+/* What the engine says how to undo it. Returns 1 when a call is under way. */
+static int ask_engine(struct revocation *x, const json_t *lease)
+{
+    json_t *frame = NULL;
+    const struct engine *engine = engine_find(json_str_or(lease, "engine", ""));
+    if (!engine || !engine->lease_revoke) {
+        x->outcome = LEASE_GONE;
+        return 0;
+    }
+    int e = engine->lease_revoke(x->agent->vault, json_str_or(lease, "space", ""),
+                                 json_object_get(lease, "recipe"), &frame);
+    if (e == 0 && frame)
+        e = link_call(x->agent->link, frame, on_answer, x);
+    else if (e == 0)
+        x->outcome = LEASE_GONE;
+    if (e == 0 && frame)
+        return 1;
+    if (e == -ENOENT)
+        snprintf(x->error, sizeof(x->error),
+                 "the configuration that it was made with is gone: write it again, or drop the account "
+                 "by hand and use revoke-force");
+    else if (e < 0)
+        snprintf(x->error, sizeof(x->error), "the agent failed: %s", strerror(-e));
+    return 0;
+}
+
+void revoke_start(const char *id, const json_t *lease, void *data)
+{
+    struct revocation *x = calloc(1, sizeof(*x));
+    if (!x)
+        return; /* the claim runs out, and it is tried again */
+    x->agent = data;
+    snprintf(x->id, sizeof(x->id), "%s", id);
+    if (!ask_engine(x, lease))
+        finish(x);
+}
+
+/* --- The sweep -------------------------------------------------------------------------------------- */
+
+struct sweep {
+    struct agent *agent;
+    char space[40];
+    char name[128];
+    json_t *frame; /* kept for the next page */
+    json_t *found; /* roles of the last page */
+};
+
+static void sweep_free(struct sweep *s)
+{
+    json_decref(s->frame);
+    json_decref(s->found);
+    free(s);
+}
+
+static int adopt(struct sweep *s, const struct mount *m, const char *role)
+{
+    char path[300], id[LEASE_ID_MAX];
+    snprintf(path, sizeof(path), "%.128sorphan/%.127s", m->path, s->name);
+    _cleanup_json_ json_t *recipe = m->engine->orphan(s->name, role);
+    int e = recipe ? lease_make_id(path, id) : -ENOMEM;
+    if (e < 0)
+        return e;
+    const struct lease_spec spec = {
+        .id = id,
+        .path = path,
+        .mount = m->path,
+        .engine = m->engine->type,
+        .space = m->space,
+        .principal = "uid:0",
+        .binding = "",
+        .token = "",
+        .lifetime_kind = "none",
+        .lifetime_id = "",
+        .lifetime_name = "",
+        .ttl = 1,
+        .recipe = recipe,
+    };
+    int64_t now = clock_wall_ms();
+    e = lease_create(s->agent->leases, &spec, now);
+    if (e == 0)
+        e = lease_revoke(s->agent->leases, id, "an account of this instance that no lease knew", now);
+    if (e == 0)
+        agent_alert(s->agent, "orphaned account", "an account of this instance that no lease knew is being "
+                                                  "revoked");
+    return e;
+}
+
+static int sweep_turn(void *data)
+{
+    struct sweep *s = data;
+    const struct mount *m = mounts_by_space(s->agent->mounts, s->space);
+    json_t *one;
+    size_t i;
+    if (!m)
+        return 0;
+    json_array_foreach (s->found, i, one) {
+        _cleanup_json_ json_t *lease = NULL;
+        int e = lease_get(s->agent->leases, json_str_or(one, "lease", ""), &lease);
+        if (e == LEASE_E_NONE)
+            e = adopt(s, m, json_str_or(one, "role", ""));
+        if (e < 0)
+            return e;
+    }
+    return 0;
+}
+
+static void sweep_done(void *data, int error _unused_)
+{
+    sweep_free(data);
+}
+
+static void on_page(const json_t *answer, void *data);
+
+/* Asks for the page behind the last role of this one, in a sweep of its own. */
+static void next_page(const struct sweep *s, const json_t *roles)
+{
+    const json_t *last = json_array_get(roles, json_array_size(roles) - 1);
+    struct sweep *next = calloc(1, sizeof(*next));
+    if (!next || !last) {
+        free(next);
+        return;
+    }
+    *next = *s;
+    next->found = NULL;
+    next->frame = json_deep_copy(s->frame);
+    json_t *frame = json_deep_copy(s->frame);
+    if (!next->frame || json_set_str(frame, "after", json_str_or(last, "role", "")) < 0 ||
+        link_call(s->agent->link, frame, on_page, next) < 0)
+        sweep_free(next);
+}
+
+static void on_page(const json_t *answer, void *data)
+{
+    struct sweep *s = data;
+    json_t *roles = json_object_get(answer, "roles");
+    if (!json_bool(answer, "ok", false) || !json_is_array(roles)) {
+        sd_journal_print(LOG_NOTICE, "database %s could not be swept for leftover accounts: %s", s->name,
+                         json_str_or(answer, "message", "?"));
+        sweep_free(s);
+        return;
+    }
+    if (json_bool(answer, "more", false))
+        next_page(s, roles);
+    s->found = json_deep_copy(roles);
+    if (turn_add(s->agent->turn, TURN_BACKGROUND, sweep_turn, sweep_done, s) < 0)
+        sweep_free(s);
+}
+
+struct sweeping {
+    struct agent *agent;
+    const struct mount *mount;
+};
+
+static int start_sweep(json_t *frame, const char *name, void *data)
+{
+    struct sweeping *x = data;
+    struct sweep *s = calloc(1, sizeof(*s));
+    if (!s) {
+        json_decref(frame);
+        return -ENOMEM;
+    }
+    s->agent = x->agent;
+    snprintf(s->space, sizeof(s->space), "%s", x->mount->space);
+    snprintf(s->name, sizeof(s->name), "%s", name);
+    s->frame = json_deep_copy(frame);
+    if (!s->frame) {
+        json_decref(frame);
+        sweep_free(s);
+        return -ENOMEM;
+    }
+    int e = link_call(x->agent->link, frame, on_page, s);
+    if (e < 0)
+        sweep_free(s);
+    return e;
+}
+
+static int sweep_all(void *data)
+{
+    struct agent *a = data;
+    for (size_t i = 0; i < mounts_count(a->mounts); i++) {
+        struct sweeping x = {.agent = a, .mount = mounts_at(a->mounts, i)};
+        if (x.mount->engine->sweep) {
+            int e = x.mount->engine->sweep(a->vault, x.mount->space, start_sweep, &x);
+            if (e < 0)
+                return e;
+        }
+        (void)lease_wake(a->leases, x.mount->space, clock_wall_ms());
+    }
+    return 0;
+}
+
+void revoke_sweep(struct agent *a)
+{
+    if (vault_state(a->vault) == VAULT_UNSEALED)
+        (void)turn_add(a->turn, TURN_BACKGROUND, sweep_all, NULL, a);
+}

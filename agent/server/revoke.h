@@ -1,0 +1,19 @@
+/* Undoing what leases gave: the lease room says what is to be undone, the engine how, the connector does
+ * it, and the outcome goes back to the lease room. */
+#ifndef COUNTERSIGN_SERVER_REVOKE_H
+#define COUNTERSIGN_SERVER_REVOKE_H
+
+#include "server/request.h"
+
+/* struct lease_ops's revoke: data is the agent. */
+void revoke_start(const char *id, const json_t *lease, void *data);
+
+/* For a handler: answers the request (which stands complete in r) once all these leases are gone; when
+ * one can't be yet, with 502 and the reason (it goes on by itself). Returns REQUEST_WAIT or -errno. */
+int revoke_wait(struct request *r, const json_t *ids);
+
+/* Lists this instance's accounts in every configured database and revokes those that no lease knows.
+ * After start, and when the connector comes. */
+void revoke_sweep(struct agent *a);
+
+#endif

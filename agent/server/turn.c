@@ -1,0 +1,184 @@
+#include "server/turn.h"
+
+#include <errno.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+
+struct item {
+    struct item *next;
+    turn_run_fn run;
+    turn_done_fn done;
+    void *data;
+    int error;
+};
+
+struct queue {
+    struct item *first, **last;
+};
+
+struct turn {
+    struct vault *vault;
+    struct effects *effects;
+    sd_event_source *soon;
+    struct queue queue[TURN_CLASSES];
+    void (*on_failure)(void *data);
+    void *failure_data;
+    void (*on_commit)(void *data);
+    void *commit_data;
+    bool running;
+};
+
+static void queue_clear(struct queue *q)
+{
+    q->first = NULL;
+    q->last = &q->first;
+}
+
+static int on_soon(sd_event_source *s _unused_, void *data)
+{
+    turn_now(data);
+    return 0;
+}
+
+int turn_new(sd_event *loop, struct vault *v, struct turn **out)
+{
+    struct turn *t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    t->vault = v;
+    t->effects = effects_new();
+    for (int c = 0; c < TURN_CLASSES; c++)
+        queue_clear(&t->queue[c]);
+    int r = t->effects ? sd_event_add_defer(loop, &t->soon, on_soon, t) : -ENOMEM;
+    if (r >= 0)
+        r = sd_event_source_set_enabled(t->soon, SD_EVENT_OFF);
+    /* Everything that is ready in this round of the loop is gathered before the turn runs. */
+    if (r >= 0)
+        r = sd_event_source_set_priority(t->soon, SD_EVENT_PRIORITY_IDLE);
+    if (r < 0) {
+        turn_free(t);
+        return r;
+    }
+    *out = t;
+    return 0;
+}
+
+void turn_free(struct turn *t)
+{
+    if (!t)
+        return;
+    for (int c = 0; c < TURN_CLASSES; c++) {
+        for (struct item *i = t->queue[c].first, *next; i; i = next) {
+            next = i->next;
+            free(i);
+        }
+    }
+    sd_event_source_disable_unref(t->soon);
+    effects_free(t->effects);
+    free(t);
+}
+
+int turn_add(struct turn *t, enum turn_class c, turn_run_fn run, turn_done_fn done, void *data)
+{
+    struct item *i = calloc(1, sizeof(*i));
+    if (!i)
+        return -ENOMEM;
+    *i = (struct item){.run = run, .done = done, .data = data};
+    *t->queue[c].last = i;
+    t->queue[c].last = &i->next;
+    (void)sd_event_source_set_enabled(t->soon, SD_EVENT_ONESHOT);
+    return 0;
+}
+
+struct effects *turn_effects(struct turn *t)
+{
+    return t->effects;
+}
+
+void turn_on_failure(struct turn *t, void (*fn)(void *data), void *data)
+{
+    t->on_failure = fn;
+    t->failure_data = data;
+}
+
+void turn_on_commit(struct turn *t, void (*fn)(void *data), void *data)
+{
+    t->on_commit = fn;
+    t->commit_data = data;
+}
+
+/* Runs one item inside a mark. Returns a negative value when the whole transaction is lost. */
+static int run_item(struct turn *t, struct item *i)
+{
+    size_t effects = effects_mark(t->effects);
+    int r = vault_mark(t->vault);
+    if (r < 0) {
+        i->error = r;
+        return r;
+    }
+    i->error = i->run(i->data);
+    if (i->error > 0)
+        i->error = 0;
+    r = i->error == 0 ? vault_keep(t->vault) : vault_undo(t->vault);
+    if (i->error < 0)
+        effects_drop(t->effects, effects);
+    return r;
+}
+
+/* Moves all queued items into one list, PAM first. */
+static struct item *gather(struct turn *t)
+{
+    struct queue all;
+    queue_clear(&all);
+    for (int c = 0; c < TURN_CLASSES; c++) {
+        if (!t->queue[c].first)
+            continue;
+        *all.last = t->queue[c].first;
+        all.last = t->queue[c].last;
+        queue_clear(&t->queue[c]);
+    }
+    return all.first;
+}
+
+static int run_all(struct turn *t, struct item *items)
+{
+    int r = vault_begin(t->vault);
+    for (struct item *i = items; i && r >= 0; i = i->next)
+        r = run_item(t, i);
+    if (r >= 0)
+        r = vault_commit(t->vault);
+    if (r >= 0)
+        return 0;
+    if (vault_in_turn(t->vault))
+        vault_rollback(t->vault);
+    effects_drop(t->effects, 0);
+    sd_journal_print(LOG_ERR, "a turn could not be committed, its requests are refused: %s",
+                     strerror(-r));
+    if (t->on_failure)
+        t->on_failure(t->failure_data);
+    return r;
+}
+
+void turn_now(struct turn *t)
+{
+    struct item *items = t->running ? NULL : gather(t);
+    if (!items)
+        return;
+    t->running = true;
+    int failed = run_all(t, items);
+    if (!failed)
+        effects_run(t->effects);
+    for (struct item *i = items, *next; i; i = next) {
+        next = i->next;
+        if (i->done)
+            i->done(i->data, failed ? failed : i->error);
+        free(i);
+    }
+    if (!failed && t->on_commit)
+        t->on_commit(t->commit_data);
+    t->running = false;
+    for (int c = 0; c < TURN_CLASSES; c++) {
+        if (t->queue[c].first)
+            (void)sd_event_source_set_enabled(t->soon, SD_EVENT_ONESHOT);
+    }
+}

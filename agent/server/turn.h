@@ -1,0 +1,44 @@
+/* One loop, one writer, one commit a turn.
+ *
+ * Work that reads or changes the store is queued as an item and runs in the next turn: each item inside
+ * its own mark, all inside one transaction; then one commit, then the effects, then each item's done().
+ * PAM items run before API items. A failed commit fails every item of its turn. */
+#ifndef COUNTERSIGN_SERVER_TURN_H
+#define COUNTERSIGN_SERVER_TURN_H
+
+#include <systemd/sd-event.h>
+
+#include "base/effect.h"
+#include "vault/vault.h"
+
+enum turn_class {
+    TURN_PAM,
+    TURN_API,
+    TURN_BACKGROUND,
+    TURN_CLASSES
+};
+
+/* Runs inside the turn. A negative value takes back everything this item did (rows, audit lines,
+ * effects). */
+typedef int (*turn_run_fn)(void *data);
+/* After the commit: error is 0, or the item's own negative value, or the commit's. Here answers go
+ * out. May be NULL. */
+typedef void (*turn_done_fn)(void *data, int error);
+
+struct turn;
+
+int turn_new(sd_event *loop, struct vault *v, struct turn **out);
+void turn_free(struct turn *t);
+/* Queues an item; the turn runs by itself when the loop has nothing older to do. 0, -ENOMEM (then
+ * nothing is called). */
+int turn_add(struct turn *t, enum turn_class c, turn_run_fn run, turn_done_fn done, void *data);
+/* Runs what is queued now, at once. */
+void turn_now(struct turn *t);
+/* The queue for what must happen after the commit. Only inside run functions. */
+struct effects *turn_effects(struct turn *t);
+/* Called after a turn whose commit failed, so that caches can be dropped. */
+void turn_on_failure(struct turn *t, void (*fn)(void *data), void *data);
+/* Called after every turn that was committed (the audit export). */
+void turn_on_commit(struct turn *t, void (*fn)(void *data), void *data);
+
+#endif

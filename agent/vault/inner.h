@@ -1,0 +1,109 @@
+/* Inside the vault room: what its files share. */
+#ifndef COUNTERSIGN_VAULT_INNER_H
+#define COUNTERSIGN_VAULT_INNER_H
+
+#include <sys/types.h>
+
+#include "base/encode.h"
+#include "vault/audit.h"
+#include "vault/keyring.h"
+#include "vault/store.h"
+#include "vault/vault.h"
+
+#define VAULT_MARKS_MAX 32
+#define VAULT_SCRATCH_MAX (64 * 1024 * 1024)
+
+/* A point in the audit chain. */
+struct audit_point {
+    uint64_t seq;
+    uint8_t mac[VAULT_HASH_LEN];
+};
+
+struct audit_book {
+    struct audit_point head; /* the newest committed line */
+    struct audit_point tip;  /* the newest line of this turn (or the head) */
+    struct buf lines;        /* this turn's lines, each with its newline */
+    uint64_t durable;        /* the newest line known to be on the disk */
+
+    char *path; /* the export; NULL before audit_export_open() */
+    int fd;     /* -1: not open */
+    off_t size;
+    struct audit_point out;   /* the newest line written to the file */
+    struct audit_point saved; /* the newest line known to rest in it, as the store remembers */
+    int64_t forced_ms;        /* boot time of the last sync made for the export's sake */
+    int64_t failing_since;    /* wall ms; 0 = it works */
+    bool backlog;             /* the last pruning took a slice, there may be more */
+};
+
+struct vault_mark {
+    size_t audit_len;
+    struct audit_point tip;
+    bool changed;
+    bool real; /* there is a savepoint for it: made at the first write behind the mark */
+};
+
+struct vault {
+    struct store store;
+    struct keyring *ring; /* NULL = sealed */
+    uint8_t *root;        /* no access but while it is used */
+    char instance[ENCODE_UUID_LEN + 1];
+    unsigned shares, threshold;
+
+    bool in_turn;
+    bool wrote;      /* the transaction was upgraded to a writing one */
+    bool changed;    /* there is something to commit durably */
+    bool suspect;    /* an fsync failed: what it covered may be lost */
+    int dead;        /* -errno that took the whole transaction with it */
+    unsigned spoilt; /* 1 + the depth at which a write failed halfway; 0 = none */
+    unsigned depth;
+    struct vault_mark mark[VAULT_MARKS_MAX];
+
+    struct buf scratch; /* ciphertext being made or plaintext being read; wiped after each use */
+    struct audit_book audit;
+};
+
+/* 0 if rows can be read: unsealed, and the turn (if any) is not lost. */
+int vault_ready(const struct vault *v);
+/* Around every write: makes the pending savepoints, or a turn of its own when there is none, which
+ * end() then commits (r >= 0) or takes back. end() returns r, or the commit's error. */
+int vault_write_begin(struct vault *v, bool *own);
+int vault_write_end(struct vault *v, bool own, int r);
+/* Wipes the scratch buffer. */
+void vault_scratch_done(struct vault *v);
+/* Begins and ends a transaction for the room's own housekeeping (no turn is open). */
+int vault_own_begin(struct vault *v);
+int vault_own_end(struct vault *v, int r);
+/* vault_meta_put() without a turn's bookkeeping. */
+int vault_meta_write(struct vault *v, const char *key, const void *p, size_t n);
+
+/* --- Audit, for vault.c and audit_export.c -------------------------------------------------------
+ */
+#define AUDIT_LINE_MAX (64 * 1024)
+#define AUDIT_MAC_HEX (2 * VAULT_HASH_LEN)
+
+/* Reads the head after unsealing; forgets everything at sealing. */
+int audit_load(struct vault *v);
+void audit_forget(struct vault *v);
+/* The turn's lines: into a row (inside a transaction), for good, or dropped. */
+int audit_flush(struct vault *v);
+void audit_committed(struct vault *v, bool durable);
+void audit_cut(struct vault *v, size_t len, const struct audit_point *tip);
+/* Splits a line into its seq, mac and the length the mac covers. False when malformed. */
+bool audit_parse(const char *line, size_t n, struct audit_point *at, size_t *covered);
+/* Whether the line is the genuine successor of prev; a malformed one never is. */
+bool audit_follows(const struct vault *v, const struct audit_point *prev, const char *line,
+                   size_t n);
+bool audit_is_header(const char *line, size_t n);
+/* Reads a header line; BROKEN when it is not one that this store wrote. */
+int audit_parse_header(const struct vault *v, const char *line, size_t n, struct audit_point *at);
+void audit_put_header(const struct vault *v, const struct audit_point *at, struct buf *out);
+/* Rows whose lines are newer than after, oldest first. fn gets each line with its newline. */
+typedef int (*audit_line_fn)(const char *line, size_t n, const struct audit_point *at, void *data);
+int audit_each_line(struct vault *v, uint64_t after, audit_line_fn fn, void *data);
+/* The chain at seq as the store knows it: 0, 1 = no longer there, -errno. */
+int audit_point_at(struct vault *v, uint64_t seq, struct audit_point *at);
+/* The export's saved point. */
+int audit_load_saved(struct vault *v);
+void audit_export_close(struct vault *v);
+
+#endif

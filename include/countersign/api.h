@@ -1,0 +1,66 @@
+/* The agent's HTTP API: names and limits shared by the agent and its clients.
+ *
+ * The form is Vault's v1 (https://developer.hashicorp.com/vault/api-docs): envelope, errors, status
+ * codes. Served on agent.sock without a token for host principals (the kernel says who calls); with
+ * X-Vault-Token the token alone counts. Below are the routes that are ours or differ; Vault's own
+ * (sys/seal-status, health, leader, seal, mounts, policies/acl, policy, capabilities-self,
+ * internal/ui/mounts, leases/…, auth/token/…, KV v2, database) are as its pages say.
+ *
+ *   PUT  sys/init           {"operator": "group:sre", "recovery_shares": 5, "recovery_threshold": 3}
+ *                           (secret_shares/secret_threshold mean the same) -> {"keys": [hex…],
+ *                           "keys_base64": […], "recovery_keys": […], "recovery_keys_base64": […],
+ *                           "unseal_key": "base64", "root_token": "hvs.…"}; root peer. root_token only
+ *                           when no operator is named. Without recovery_*: 5 and 3.
+ *   PUT  sys/unseal         {"key": "one recovery share, hex or base64"} or {"credential": "base64 of
+ *                           the unseal key"} or {"reset": true} -> seal status; root peer
+ *   GET  sys/status         what is wrong and what waits: {"version", "instance", "initialized", "sealed",
+ *                           "since", "leases": {"pending", "active", "revoking", "quarantined"},
+ *                           "revocations_waiting", "oldest_waiting": stamp|null, "connector":
+ *                           "up"|"down", "sessions", "audit": {"seq", "waiting", "failing_since"},
+ *                           "problems": ["sentence: what to do", …]}
+ *   LIST sys/bindings -> {"keys": […]}; GET/PUT/DELETE sys/bindings/NAME (the object of the design;
+ *                           GET answers it in data)
+ *   GET/PUT sys/enrolment   {"mode": "required"|"grace", "until": "2026-12-01" (grace), "exempt_groups": […]}
+ *   GET  sys/factors/USER   {"user", "factors": [{"type", "created", "last_used", "remaining"(recovery),
+ *                           "algorithm","digits"(totp), "confirmed"}], "locked_until": stamp|null}
+ *   POST sys/factors/USER/totp  {"algorithm": "SHA1|SHA256|SHA512", "digits": 6|8, "issuer"} ->
+ *                           {"secret": base32, "url": "otpauth://…"}: not counted until confirmed
+ *   POST sys/factors/USER/totp/confirm {"code"} -> {"recovery_codes": [10 …]} (once, with a person's
+ *                           first factor; else [])
+ *   POST sys/factors/USER/recovery {} -> {"recovery_codes": […]} (replaces the old ones)
+ *   POST sys/factors/USER/passphrase {"passphrase"} -> 204
+ *   DELETE sys/factors/USER/TYPE, DELETE sys/factors/USER (all: reset) -> 204
+ *                           "self" as USER means the caller. The person themselves (a first factor
+ *                           freely; more, or a removal, with a proof at most 15 minutes old in this session),
+ *                           a root peer, or a policy that allows the path.
+ *   GET  sys/sessions       {"sessions": [{"id", "user", "service", "source", "tty", "started",
+ *                           "proofs": [{"factor", "age"}], "leases": n}]}; one's own without a policy
+ *   GET  sys/leases         {"leases": [{"id", "path", "principal", "state", "issued", "expires", "ttl",
+ *                           "renewable", "lifetime": {"kind": "session|token|none", "id", "name"},
+ *                           "last_error", "attempts", "objects"}], "truncated": bool}
+ *                           ?principal=user:NAME&limit=1000; one's own without a policy
+ *   PUT  sys/leases/revoke-principal {"principal": "user:NAME"} -> {"revoked": n}
+ *   POST sys/explain        {"principal": "user:NAME" ("self"), "operation": "read", "path": "…"} or
+ *                           {"principal", "service": "sshd"} -> policy/decide.h's trace; about
+ *                           oneself without a policy
+ *   GET  sys/audit/head     {"seq", "mac"}
+ *   POST sys/audit/verify   {"lines": "line\nline\n…" (at most 512 KiB), "chain": {"seq", "mac"}|null} ->
+ *                           {"checked": n, "chain": {"seq", "mac"}, "broken": {"line": k (1-based in
+ *                           this request), "seq", "reason"}|null}
+ *   POST sys/rotate         a new data key version
+ */
+#ifndef COUNTERSIGN_API_H
+#define COUNTERSIGN_API_H
+
+#define API_SOCKET "/run/countersign/agent.sock"
+#define API_PREFIX "/v1/"
+#define API_TOKEN_HEADER "X-Vault-Token"
+#define API_CREDENTIAL_NAME "countersign.unseal-key"
+#define API_CREDENTIAL_FILE "/etc/credstore.encrypted/countersign.unseal-key"
+#define API_AUDIT_LOG "/var/log/countersign/audit.log"
+#define API_STORE "/var/lib/countersign/agent.db"
+#define API_CONFIG "/etc/countersign/agent.hcl"
+#define API_RECOVERY_CODES 10
+#define API_AUDIT_BATCH (512 * 1024)
+
+#endif

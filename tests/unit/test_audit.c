@@ -1,0 +1,702 @@
+/* The audit chain and its export. */
+#include "vault_fixture.h"
+
+#include <sys/resource.h>
+#include <signal.h>
+
+static uint64_t head(struct vault *v)
+{
+    uint64_t seq;
+    uint8_t mac[VAULT_HASH_LEN];
+    assert_int_equal(audit_head(v, &seq, mac), 0);
+    return seq;
+}
+
+static uint64_t waiting(struct vault *v, int64_t *since)
+{
+    uint64_t n;
+    int64_t s;
+    audit_export_state(v, &n, &s);
+    if (since)
+        *since = s;
+    return n;
+}
+
+static int64_t rows(struct vault *v)
+{
+    sqlite3_stmt *st;
+    assert_int_equal(sqlite3_prepare_v2(v->store.db, "SELECT count(*) FROM audit", -1, &st, NULL),
+                     0);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+/* Checks a whole text line by line; 0 or the first outcome, with the reason. chain goes on. */
+static int check_text(struct vault *v, struct audit_chain *chain, const char *text, size_t n,
+                      char why[256])
+{
+    const char *end = text + n;
+    while (text < end) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        size_t len = (size_t)((nl ? nl : end) - text);
+        int r = audit_check(v, chain, text, len, why, 256);
+        if (r)
+            return r;
+        text += len + (nl != NULL);
+    }
+    return 0;
+}
+
+/* The file is whole and ends at seq. */
+static void expect_whole(struct vault *v, const char *path, uint64_t seq)
+{
+    size_t n;
+    char why[256] = "";
+    char *text = fixture_read(path, &n);
+    struct audit_chain chain = {0};
+    assert_non_null(text);
+    if (check_text(v, &chain, text, n, why) != 0)
+        fail_msg("%s: %s", path, why);
+    assert_int_equal(chain.seq, seq);
+    free(text);
+}
+
+static void lines(struct vault *v, int n)
+{
+    char what[32];
+    for (int i = 0; i < n; i++) {
+        snprintf(what, sizeof(what), "line %d", i);
+        fixture_line(v, what);
+    }
+}
+
+/* A line has its fields in order, is JSON, and its mac is 64 lower-case hex digits. */
+static void test_form(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    char why[128];
+    json_t *fields = json_pack("{s:s, s:i}", "path", "kv/\"x\"\n", "code", 200), *line;
+    assert_int_equal(audit_append(f->v, "request", fields), -EINVAL); /* no turn */
+    assert_int_equal(vault_begin(f->v), 0);
+    assert_int_equal(audit_append(f->v, "request", fields), 0);
+    assert_int_equal(audit_append(f->v, "empty", NULL), 0);
+    assert_int_equal(vault_commit(f->v), 0);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    char *text = fixture_read(f->log, &n);
+    char *first = strchr(text, '\n') + 1, *second = strchr(first, '\n') + 1;
+    assert_true(strncmp(first, "{\"seq\":1,\"time\":\"20", 19) == 0);
+    assert_non_null(strstr(first,
+                           "Z\",\"type\":\"request\",\"path\":\"kv/\\\"x\\\"\\n\",\"code\":200,"
+                           "\"mac\":\""));
+    assert_non_null(strstr(second, "\"type\":\"empty\",\"mac\":\""));
+    assert_int_equal(json_parse(first, (size_t)(second - 1 - first), &line, why, sizeof(why)), 0);
+    assert_int_equal(strlen(json_str(line, "mac")), 64);
+    assert_int_equal(json_int(line, "seq", 0), 1);
+    json_decref(line);
+    json_decref(fields);
+    free(text);
+}
+
+/* Types that are no word, and fields that are ours, are refused and leave nothing. */
+static void test_refused_lines(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ours[] = {"seq", "time", "type", "mac"};
+    assert_int_equal(vault_begin(f->v), 0);
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        json_t *bad = json_pack("{s:s, s:i}", "a", "b", ours[i], 1);
+        assert_int_equal(audit_append(f->v, "request", bad), -EINVAL);
+        json_decref(bad);
+    }
+    json_t *array = json_array();
+    assert_int_equal(audit_append(f->v, "request", array), -EINVAL);
+    json_decref(array);
+    assert_int_equal(audit_append(f->v, "", NULL), -EINVAL);
+    assert_int_equal(audit_append(f->v, "a\",\"b\":\"c", NULL), -EINVAL);
+    char *long_text = malloc(AUDIT_LINE_MAX + 1);
+    memset(long_text, 'x', AUDIT_LINE_MAX);
+    long_text[AUDIT_LINE_MAX] = '\0';
+    json_t *big = json_pack("{s:s}", "a", long_text);
+    fixture_line(f->v, "before");
+    assert_int_equal(audit_append(f->v, "request", big), -EMSGSIZE);
+    fixture_line(f->v, "after");
+    json_decref(big);
+    free(long_text);
+    assert_int_equal(vault_commit(f->v), 0);
+    assert_int_equal(head(f->v), 2);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    expect_whole(f->v, f->log, 2);
+}
+
+/* Undone and rolled back lines were never there; their numbers are used again. */
+static void test_undo(void **state)
+{
+    struct fixture *f = *state;
+    struct vault *v = f->v;
+    assert_int_equal(vault_begin(v), 0);
+    fixture_line(v, "kept one");
+    assert_int_equal(vault_mark(v), 0);
+    fixture_line(v, "undone");
+    fixture_put(v, "undone", "x");
+    assert_int_equal(vault_mark(v), 0);
+    fixture_line(v, "undone, too");
+    assert_int_equal(vault_keep(v), 0);
+    assert_int_equal(vault_undo(v), 0);
+    fixture_line(v, "kept two");
+    assert_int_equal(head(v), 0);
+    assert_int_equal(vault_commit(v), 0);
+    assert_int_equal(head(v), 2);
+    assert_int_equal(vault_begin(v), 0);
+    fixture_line(v, "rolled back");
+    vault_rollback(v);
+    fixture_line(v, "kept three");
+    fixture_reopen(f);
+    assert_int_equal(head(f->v), 3);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    expect_whole(f->v, f->log, 3);
+    size_t n;
+    char *text = fixture_read(f->log, &n);
+    assert_null(strstr(text, "undone"));
+    assert_null(strstr(text, "rolled back"));
+    assert_non_null(strstr(text, "kept three"));
+    free(text);
+}
+
+/* Which line offset at of the text is in; the header is line 0, and line n has seq n. */
+static uint64_t line_number(const char *text, size_t at)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < at; i++)
+        n += text[i] == '\n';
+    return n;
+}
+
+/* Flipping any one bit of any byte of the export is found, and the line named. */
+static void test_every_byte(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    char why[256];
+    lines(f->v, 6);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    expect_whole(f->v, f->log, 6);
+    char *text = fixture_read(f->log, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct audit_chain chain = {0};
+        char name[32];
+        text[i] = (char)(text[i] ^ (1 << (i % 8)));
+        int r = check_text(f->v, &chain, text, n, why);
+        text[i] = (char)(text[i] ^ (1 << (i % 8)));
+        if (i == n - 1 && r == AUDIT_E_BROKEN)
+            continue; /* the last newline */
+        if (r != AUDIT_E_BROKEN)
+            fail_msg("byte %zu: %d", i, r);
+        uint64_t line = line_number(text, i);
+        snprintf(name, sizeof(name), "seq %lu%s", (unsigned long)(line ? line : 1),
+                 line ? ":" : ""); /* a changed header shows at the line behind it */
+        if (line ? strncmp(why, name, strlen(name)) != 0 : !strstr(why, name))
+            fail_msg("byte %zu: expected %s, got %s", i, name, why);
+    }
+    free(text);
+}
+
+/* Lines by their numbers, as a new text. 0 is the header. */
+static char *arrange(const char *text, const int *order, size_t count)
+{
+    char *out = calloc(1, 8 * strlen(text) + 1);
+    for (size_t i = 0; i < count; i++) {
+        const char *p = text;
+        for (int k = 0; k < order[i]; k++)
+            p = strchr(p, '\n') + 1;
+        strncat(out, p, (size_t)(strchr(p, '\n') + 1 - p));
+    }
+    return out;
+}
+
+/* Removed, doubled, exchanged and torn lines are found; so is a cut at the end, by the head. */
+static void test_arranged_lines(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        int order[8];
+        size_t count;
+        const char *want;
+    } cases[] = {
+        {{0, 1, 2, 4, 5}, 5, "seq 3:"}, {{0, 2, 3, 4, 5}, 5, "seq 1:"},
+        {{0, 1, 2, 2, 3}, 5, "seq 3:"}, {{0, 1, 3, 2, 4}, 5, "seq 2:"},
+        {{2, 3, 4}, 3, "seq 1:"},       {{0, 1, 2, 0, 3}, 5, "seq 3:"},
+        {{0, 1, 2, 3, 4, 5}, 6, NULL},  {{1, 2, 3, 4, 5}, 5, NULL}, /* 1 needs no header */
+        {{0, 1, 2, 3}, 4, NULL}, /* whole as far as it goes: compare with the head */
+    };
+    char why[256];
+    size_t n;
+    lines(f->v, 5);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    char *text = fixture_read(f->log, &n);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *other = arrange(text, cases[i].order, cases[i].count);
+        struct audit_chain chain = {0};
+        int r = check_text(f->v, &chain, other, strlen(other), why);
+        assert_int_equal(r, cases[i].want ? AUDIT_E_BROKEN : 0);
+        if (cases[i].want && strncmp(why, cases[i].want, strlen(cases[i].want)) != 0)
+            fail_msg("case %zu: expected %s, got %s", i, cases[i].want, why);
+        free(other);
+    }
+    struct audit_chain chain = {0};
+    assert_int_equal(check_text(f->v, &chain, text, n - 10, why), AUDIT_E_BROKEN);
+    assert_true(strncmp(why, "seq 5:", 6) == 0);
+    assert_true(chain.seq < head(f->v));
+    free(text);
+}
+
+/* Garbage of every length and kind is broken, never a crash or a success. */
+static void test_garbage(void **state)
+{
+    struct fixture *f = *state;
+    char why[256], line[400];
+    static const char *const texts[] = {
+        "",
+        "{",
+        "{\"seq\":",
+        "{\"seq\":1",
+        "{\"seq\":01,\"time\":\"",
+        "{\"audit\":\"countersign\",",
+        "{\"audit\":\"countersign\",\"instance\":\"",
+        "{\"seq\":99999999999999999999999,\"time\":\"",
+        "{\"seq\":1,\"time\":\"\",\"mac\":\""
+        "0000000000000000000000000000000000000000000000000000000000000000\"}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct audit_chain chain = {0};
+        assert_int_equal(audit_check(f->v, &chain, texts[i], strlen(texts[i]), why, sizeof(why)),
+                         AUDIT_E_BROKEN);
+        assert_false(chain.started);
+    }
+    for (size_t n = 0; n < sizeof(line); n++) {
+        struct audit_chain chain = {0};
+        for (size_t i = 0; i < n; i++)
+            line[i] = (char)(rand() & 0xff);
+        assert_int_equal(audit_check(f->v, &chain, line, n, why, sizeof(why)), AUDIT_E_BROKEN);
+    }
+    vault_seal(f->v);
+    struct audit_chain chain = {0};
+    assert_int_equal(audit_check(f->v, &chain, "{}", 2, why, sizeof(why)), -EACCES);
+}
+
+/* Another store's keys make another chain: its file is not taken for ours. */
+static void test_other_store(void **state)
+{
+    struct fixture *f = *state, *g;
+    void *other = NULL;
+    char why[256];
+    size_t n;
+    assert_int_equal(fixture_setup(&other), 0);
+    g = other;
+    lines(f->v, 3);
+    lines(g->v, 3);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    char *text = fixture_read(f->log, &n);
+    struct audit_chain chain = {0};
+    assert_int_equal(check_text(g->v, &chain, text, n, why), AUDIT_E_BROKEN);
+    chain = (struct audit_chain){0};
+    char *first = strchr(text, '\n') + 1;
+    assert_int_equal(check_text(g->v, &chain, first, n - (size_t)(first - text), why),
+                     AUDIT_E_BROKEN);
+    /* Exporting into that file goes on, behind a header of our own, and says so. */
+    assert_int_equal(audit_export_open(g->v, f->log), AUDIT_E_BROKEN);
+    assert_int_equal(audit_export_run(g->v), 0);
+    assert_int_equal(audit_export_open(g->v, f->log), 0);
+    free(text);
+    text = fixture_read(f->log, &n);
+    char *ours = strstr(text, vault_instance(g->v));
+    assert_non_null(ours);
+    while (ours > text && ours[-1] != '\n')
+        ours--;
+    chain = (struct audit_chain){0};
+    assert_int_equal(check_text(g->v, &chain, ours, strlen(ours), why), 0);
+    assert_int_equal(chain.seq, 3);
+    free(text);
+    fixture_teardown(&other);
+}
+
+/* Rows leave the store once the file is on the disk, the newest excepted; the chain goes on over
+ * it. */
+static void test_prune(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    mode_t old = umask(0);
+    lines(f->v, 10);
+    assert_int_equal(waiting(f->v, NULL), 10);
+    assert_int_equal(audit_export_run(f->v), -EBADF); /* none was opened */
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    umask(old);
+    assert_int_equal(stat(f->log, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(audit_export_run(f->v), 0);
+    assert_int_equal(waiting(f->v, NULL), 0);
+    assert_int_equal(rows(f->v), 10);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    assert_int_equal(rows(f->v), 1);
+    fixture_reopen(f);
+    assert_int_equal(head(f->v), 10);
+    assert_int_equal(waiting(f->v, NULL), 0);
+    lines(f->v, 2);
+    assert_int_equal(waiting(f->v, NULL), 2);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    expect_whole(f->v, f->log, 12);
+    assert_int_equal(rows(f->v), 1);
+}
+
+/* A file that was rotated away is followed by one whose header joins on to it, even after a
+ * restart. */
+static void test_rotation(void **state)
+{
+    struct fixture *f = *state;
+    char moved[128], moved2[128], why[256];
+    struct audit_chain chain = {0};
+    snprintf(moved, sizeof(moved), "%s.1", f->log);
+    snprintf(moved2, sizeof(moved2), "%s.2", f->log);
+    lines(f->v, 4);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    assert_int_equal(rename(f->log, moved), 0);
+    lines(f->v, 1); /* still goes to the old file */
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    lines(f->v, 3);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    assert_int_equal(rename(f->log, moved2), 0);
+    fixture_reopen(f); /* nothing but the store remembers where that file ended */
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    lines(f->v, 2);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    const char *const files[] = {moved, moved2, f->log};
+    const uint64_t ends[] = {5, 8, 10};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        size_t n;
+        char *text = fixture_read(files[i], &n);
+        if (check_text(f->v, &chain, text, n, why) != 0)
+            fail_msg("%s: %s", files[i], why);
+        assert_int_equal(chain.seq, ends[i]);
+        expect_whole(f->v, files[i], ends[i]); /* and each for itself */
+        free(text);
+    }
+    /* A file left out is noticed at the next one's header. */
+    size_t n;
+    char *first = fixture_read(moved, &n);
+    chain = (struct audit_chain){0};
+    assert_int_equal(check_text(f->v, &chain, first, n, why), 0);
+    free(first);
+    char *last = fixture_read(f->log, &n);
+    assert_int_equal(check_text(f->v, &chain, last, n, why), AUDIT_E_BROKEN);
+    assert_true(strncmp(why, "seq 6:", 6) == 0);
+    free(last);
+}
+
+/* A last line torn at any byte is mended from the store. */
+static void test_torn(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    lines(f->v, 3);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    char *text = fixture_read(f->log, &n);
+    for (size_t cut = 0; cut <= n; cut += cut < n - 5 ? 7 : 1) {
+        fixture_reopen(f);
+        fixture_write(f->log, text, cut);
+        assert_int_equal(audit_export_open(f->v, f->log), 0);
+        assert_int_equal(audit_export_run(f->v), 0);
+        expect_whole(f->v, f->log, 3);
+    }
+    /* and what is torn off behind it is more than a prefix of the next line */
+    fixture_reopen(f);
+    fixture_write(f->log, text, n);
+    FILE *out = fopen(f->log, "ae");
+    fputs("{\"seq\":4,\"garbage", out);
+    fclose(out);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    lines(f->v, 1);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    expect_whole(f->v, f->log, 4);
+    free(text);
+}
+
+/* A file that lost or changed safely written lines is reported, and the export goes on behind it.
+ */
+static void test_damaged_file(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    char why[256];
+    lines(f->v, 5);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    char *text = fixture_read(f->log, &n);
+    static const int order[] = {0, 1, 2, 3};
+    char *shorter = arrange(text, order, 4);
+    char *changed = strdup(text);
+    *strstr(changed, "line 4") = 'L';
+    const char *const bad[] = {shorter, changed, "rubbish\n", "\n\n\n"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        fixture_reopen(f);
+        fixture_write(f->log, bad[i], strlen(bad[i]));
+        assert_int_equal(audit_export_open(f->v, f->log), AUDIT_E_BROKEN);
+        lines(f->v, 1);
+        assert_int_equal(audit_export_run(f->v), 0);
+        char *now = fixture_read(f->log, &n);
+        struct audit_chain chain = {0};
+        int r = check_text(f->v, &chain, now, n, why);
+        assert_int_equal(r, AUDIT_E_BROKEN);
+        char *header = now, *p = now; /* the newest one: from there on the chain is whole */
+        while ((p = strstr(p, "{\"audit\"")))
+            header = p++;
+        assert_true(header > now);
+        chain = (struct audit_chain){0};
+        assert_int_equal(check_text(f->v, &chain, header, n - (size_t)(header - now), why), 0);
+        assert_int_equal(chain.seq, head(f->v));
+        free(now);
+    }
+    free(text);
+    free(shorter);
+    free(changed);
+}
+
+static void copy(const char *from, const char *to)
+{
+    size_t n;
+    char *p = fixture_read(from, &n);
+    assert_non_null(p);
+    fixture_write(to, p, n);
+    free(p);
+}
+
+/* An older store put back is noticed by a file that knows more of our lines, and not by a forged
+ * one. */
+static void test_older_store(void **state)
+{
+    struct fixture *f = *state;
+    char backup[128];
+    snprintf(backup, sizeof(backup), "%s.bak", f->db);
+    lines(f->v, 3);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    vault_close(f->v);
+    f->v = NULL;
+    copy(f->db, backup);
+    fixture_reopen(f);
+    lines(f->v, 2);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    vault_close(f->v);
+    f->v = NULL;
+    copy(backup, f->db);
+    for (int other_lines = 0; other_lines <= 5; other_lines++) {
+        /* also after the old store has gone on by itself, past where the file ends */
+        fixture_reopen(f);
+        assert_int_equal(head(f->v), 3 + (other_lines ? other_lines - 1 : 0));
+        if (other_lines)
+            lines(f->v, 1);
+        assert_int_equal(audit_export_open(f->v, f->log), -ESTALE);
+        int64_t since;
+        assert_int_equal(waiting(f->v, &since), other_lines);
+        assert_true(since > 0);
+    }
+    size_t n;
+    char *text = fixture_read(f->log, &n);
+    char *last = strstr(text, "{\"seq\":5");
+    last[7] = '9'; /* says seq 9, without the mac for it */
+    fixture_write(f->log, text, n);
+    free(text);
+    assert_int_equal(audit_export_open(f->v, f->log), AUDIT_E_BROKEN);
+}
+
+/* While the file can't be written the lines wait and are counted; then they all arrive. */
+static void test_unwritable(void **state)
+{
+    struct fixture *f = *state;
+    char folder[128], path[160];
+    int64_t since;
+    snprintf(folder, sizeof(folder), "%s/logs", f->dir);
+    snprintf(path, sizeof(path), "%s/audit.log", folder);
+    assert_int_equal(audit_export_open(f->v, path), -ENOENT);
+    for (uint64_t i = 1; i <= 5; i++) {
+        lines(f->v, 1);
+        assert_int_equal(audit_export_run(f->v), -ENOENT);
+        assert_int_equal(waiting(f->v, &since), i);
+        assert_true(since > 0);
+        assert_int_equal(audit_export_sync(f->v), -ENOENT);
+    }
+    assert_int_equal(rows(f->v), 5);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    assert_int_equal(waiting(f->v, &since), 0);
+    assert_int_equal(since, 0);
+    expect_whole(f->v, path, 5);
+}
+
+/* A disk that fills up in the middle of a line leaves no half line behind, and the rest arrives
+ * later. */
+static void test_full(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit old, small;
+    int64_t since;
+    size_t n;
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    lines(f->v, 2);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    free(fixture_read(f->log, &n));
+    lines(f->v, 5);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = n + 100; /* into the next line; the store's files are not written to here */
+    f->v->audit.durable = head(f->v);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int r = audit_export_run(f->v);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(r, -EFBIG);
+    assert_int_equal(waiting(f->v, &since), 5);
+    assert_true(since > 0);
+    expect_whole(f->v, f->log, 2);
+    assert_int_equal(audit_export_run(f->v), 0);
+    assert_int_equal(waiting(f->v, &since), 0);
+    assert_int_equal(since, 0);
+    expect_whole(f->v, f->log, 7);
+}
+
+/* A file somebody removed is noticed, made again, and nothing unsaved is missing from it. */
+static void test_removed(void **state)
+{
+    struct fixture *f = *state;
+    lines(f->v, 2);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    lines(f->v, 2);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    lines(f->v, 2);
+    assert_int_equal(unlink(f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), AUDIT_E_BROKEN);
+    expect_whole(f->v, f->log, 6);
+    assert_int_equal(audit_export_sync(f->v), 0);
+}
+
+/* Links, devices and folders are not written to. */
+static void test_hostile_file(void **state)
+{
+    struct fixture *f = *state;
+    char link[128], target[128];
+    snprintf(link, sizeof(link), "%s/link.log", f->dir);
+    snprintf(target, sizeof(target), "%s/target", f->dir);
+    fixture_write(target, "x", 1);
+    assert_int_equal(symlink(target, link), 0);
+    assert_int_equal(audit_export_open(f->v, link), -ELOOP);
+    assert_int_equal(audit_export_open(f->v, "/dev/null"), -EINVAL);
+    assert_int_equal(audit_export_open(f->v, f->dir), -EISDIR);
+    assert_int_equal(mkfifo(strcat(link, "2"), 0600), 0);
+    assert_int_equal(audit_export_open(f->v, link), -EINVAL);
+}
+
+/* Sealing closes the export; after unsealing it goes on by itself where it was. */
+static void test_seal(void **state)
+{
+    struct fixture *f = *state;
+    lines(f->v, 2);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    lines(f->v, 1);
+    vault_seal(f->v);
+    assert_int_equal(audit_export_run(f->v), -EACCES);
+    assert_int_equal(audit_export_sync(f->v), -EACCES);
+    assert_int_equal(vault_unseal(f->v, fixture_key), 0);
+    lines(f->v, 1);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    expect_whole(f->v, f->log, 4);
+}
+
+/* Lines of turns that only read may wait a moment for the disk, but sync brings them all. */
+static void test_reading_turns(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    for (int i = 0; i < 50; i++) {
+        lines(f->v, 1);
+        assert_int_equal(audit_export_run(f->v), 0);
+    }
+    assert_int_equal(audit_export_sync(f->v), 0);
+    assert_int_equal(waiting(f->v, NULL), 0);
+    lines(f->v, 1);
+    fixture_put(f->v, "a", "1"); /* a durable commit takes the lines before it along */
+    assert_int_equal(vault_begin(f->v), 0);
+    fixture_line(f->v, "write");
+    fixture_put(f->v, "a", "2");
+    assert_int_equal(vault_commit(f->v), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    assert_int_equal(waiting(f->v, NULL), 0);
+    expect_whole(f->v, f->log, 52);
+}
+
+/* Rows changed in the store are noticed: a changed line never reaches the file. */
+static void test_tampered_rows(void **state)
+{
+    struct fixture *f = *state;
+    char why[128];
+    lines(f->v, 3);
+    vault_close(f->v);
+    f->v = NULL;
+    fixture_sql(f, "UPDATE audit SET body = (SELECT body FROM audit WHERE seq = 1) WHERE seq = 2");
+    fixture_reopen(f);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), -EBADMSG);
+    assert_int_equal(waiting(f->v, NULL), 3);
+    vault_close(f->v);
+    f->v = NULL;
+    fixture_sql(f, "UPDATE audit SET last = 9 WHERE seq = 3");
+    assert_int_equal(vault_open(f->db, &f->v, why, sizeof(why)), 0);
+    assert_int_equal(vault_unseal(f->v, fixture_key), -EBADMSG);
+    assert_int_equal(vault_state(f->v), VAULT_SEALED);
+}
+
+/* Many lines in one turn, over many turns, come out in order and in chunks. */
+static void test_many(void **state)
+{
+    struct fixture *f = *state;
+    for (int turn = 0; turn < 30; turn++) {
+        assert_int_equal(vault_begin(f->v), 0);
+        for (int i = 0; i < 100; i++)
+            fixture_line(f->v, "0123456789012345678901234567890123456789012345678901234567890123");
+        assert_int_equal(vault_commit(f->v), 0);
+    }
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    expect_whole(f->v, f->log, 3000);
+    assert_int_equal(rows(f->v), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_form),           FIXTURE_TEST(test_refused_lines),
+        FIXTURE_TEST(test_undo),           FIXTURE_TEST(test_every_byte),
+        FIXTURE_TEST(test_arranged_lines), FIXTURE_TEST(test_garbage),
+        FIXTURE_TEST(test_other_store),    FIXTURE_TEST(test_prune),
+        FIXTURE_TEST(test_rotation),       FIXTURE_TEST(test_torn),
+        FIXTURE_TEST(test_damaged_file),   FIXTURE_TEST(test_older_store),
+        FIXTURE_TEST(test_unwritable),     FIXTURE_TEST(test_full),
+        FIXTURE_TEST(test_removed),        FIXTURE_TEST(test_hostile_file),
+        FIXTURE_TEST(test_seal),           FIXTURE_TEST(test_reading_turns),
+        FIXTURE_TEST(test_tampered_rows),  FIXTURE_TEST(test_many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
