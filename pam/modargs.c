@@ -61,6 +61,14 @@ static bool take_debug(struct modargs *args, const char *value)
     return true;
 }
 
+static bool take_publickey_proved(struct modargs *args, const char *value)
+{
+    if (*value != '\0')
+        return false;
+    args->publickey_proved = true;
+    return true;
+}
+
 static const struct {
     const char *prefix;
     bool (*take)(struct modargs *args, const char *value);
@@ -69,6 +77,7 @@ static const struct {
     {"timeout=", take_timeout},
     {"agent_uid=", take_agent_uid},
     {"debug", take_debug},
+    {"publickey_proved", take_publickey_proved},
 };
 
 static bool take_argument(struct modargs *args, const char *argument)

@@ -16,9 +16,10 @@ struct modargs {
     int timeout;                                              /* seconds, 1..MODARGS_TIMEOUT_MAX */
     uid_t agent_uid; /* the server may have this uid besides 0; 0 when not given */
     bool debug;
+    bool publickey_proved; /* auth only: don't ask, say whether sshd has proved a public key */
 };
 
-/* Reads socket=PATH, timeout=SECONDS, agent_uid=UID and debug into *args, defaults for what is not
+/* Reads socket=PATH, timeout=SECONDS, agent_uid=UID, debug and publickey_proved into *args, defaults for what is not
  * given; of a repeated argument the last counts. Returns false after an unknown or malformed one,
  * which it has logged: the hook must then refuse, since what the administrator meant is not known.
  */

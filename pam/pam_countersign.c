@@ -158,11 +158,35 @@ static int run_hook(pam_handle_t *pamh, int flags, int argc, const char **argv,
     return finish(&relay, hook);
 }
 
+/* Whether sshd says that this login has proved a public key. Its word stands in PAM's environment,
+ * where nobody else has written yet when auth runs; in other services anybody may have. */
+static bool publickey_proved(pam_handle_t *pamh)
+{
+    static const char method[] = "publickey ";
+    const void *service = NULL;
+    const char *info = pam_getenv(pamh, "SSH_AUTH_INFO_0");
+    return pam_get_item(pamh, PAM_SERVICE, &service) == PAM_SUCCESS && service &&
+           strcmp(service, "sshd") == 0 && info && strncmp(info, method, sizeof(method) - 1) == 0;
+}
+
+/* For the line `auth [success=1 default=ignore] pam_countersign.so publickey_proved`, which lets
+ * `publickey,keyboard-interactive` skip the password and nothing else: it asks the agent nothing. */
+static int check_publickey(pam_handle_t *pamh)
+{
+    int verdict = PAM_AUTH_ERR;
+    if (publickey_proved(pamh))
+        verdict = PAM_SUCCESS;
+    return verdict;
+}
+
 /* A handle that is there before counts for nothing: only the verdict that follows puts one there.
  */
 EXPORT int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
+    struct modargs args;
     remove_handle(pamh);
+    if (modargs_read(pamh, argc, argv, &args) && args.publickey_proved)
+        return check_publickey(pamh);
     return run_hook(pamh, flags, argc, argv, &auth_hook, "");
 }
 

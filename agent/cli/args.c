@@ -9,7 +9,8 @@
 
 static bool bool_value(const char *s, bool *v)
 {
-    static const char *const yes[] = {"true", "t", "1", "yes"}, *const no[] = {"false", "f", "0", "no"};
+    static const char *const yes[] = {"true", "t", "1", "yes"}, *const no[] = {"false", "f", "0",
+                                                                               "no"};
 
     for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
         if (strcmp(s, yes[i]) == 0)
@@ -195,8 +196,7 @@ json_t *args_list(const struct args *a, const char *flag)
     if (!list)
         return NULL;
     for (size_t i = 0; i < a->n_flags; i++)
-        if (strcmp(a->flags[i].flag->name, flag) == 0 &&
-            append_split(list, a->flags[i].value) < 0)
+        if (strcmp(a->flags[i].flag->name, flag) == 0 && append_split(list, a->flags[i].value) < 0)
             return NULL;
     return json_incref(list);
 }

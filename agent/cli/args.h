@@ -1,8 +1,8 @@
 /* Reading the command line: vault's grammar.
  *
- * -flag=value, -flag value, -flag (booleans), with one dash or two, before or after the words of the
- * command and between its arguments; "--" ends the flags; "-" alone is an argument (standard input).
- * All strings point into argv. */
+ * -flag=value, -flag value, -flag (booleans), with one dash or two, before or after the words of
+ * the command and between its arguments; "--" ends the flags; "-" alone is an argument (standard
+ * input). All strings point into argv. */
 #ifndef COUNTERSIGN_CLI_ARGS_H
 #define COUNTERSIGN_CLI_ARGS_H
 

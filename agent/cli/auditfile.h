@@ -11,10 +11,10 @@ enum { AUDITFILE_END = 1, AUDITFILE_BROKEN = 2 };
 
 struct auditfile {
     int fd;
-    uint64_t lines;    /* handed out so far */
-    uint64_t bytes;    /* read so far */
-    struct buf rest;   /* read but not handed out */
-    const char *why;   /* AUDITFILE_BROKEN: what is wrong with line lines + 1 */
+    uint64_t lines;  /* handed out so far */
+    uint64_t bytes;  /* read so far */
+    struct buf rest; /* read but not handed out */
+    const char *why; /* AUDITFILE_BROKEN: what is wrong with line lines + 1 */
 };
 
 /* 0 or -errno. */

@@ -111,12 +111,14 @@ static const char *operation_of(const char *method)
 static void forbidden_advice(struct cli *c, const char *method, const char *path)
 {
     if (client_has_token(c->client))
-        output_note("The token's policies decide: countersign token capabilities %s\n"
-                    "If the token has ended, get a new one, or unset COUNTERSIGN_TOKEN and VAULT_TOKEN "
-                    "to come as yourself.",
-                    path);
+        output_note(
+            "The token's policies decide: countersign token capabilities %s\n"
+            "If the token has ended, get a new one, or unset COUNTERSIGN_TOKEN and VAULT_TOKEN "
+            "to come as yourself.",
+            path);
     else
-        output_note("Which rule decided: countersign explain self %s %s", operation_of(method), path);
+        output_note("Which rule decided: countersign explain self %s %s", operation_of(method),
+                    path);
 }
 
 int call_refused(struct cli *c, const char *method, const char *path, const struct reply *r)
@@ -135,7 +137,8 @@ int call_refused(struct cli *c, const char *method, const char *path, const stru
          "As root, once: countersign operator init -operator=group:NAME"},
         {502, "what the agent asked elsewhere failed", "Look: countersign status"},
         {503, "the agent is sealed",
-         "As root: systemctl start countersign-unseal, or countersign operator unseal with the recovery "
+         "As root: systemctl start countersign-unseal, or countersign operator unseal with the "
+         "recovery "
          "shares."},
     };
     _cleanup_buf_ struct buf why = BUF_INIT(REASON_MAX);

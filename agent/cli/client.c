@@ -37,7 +37,8 @@ const json_t *reply_data(const struct reply *r)
 
 void client_escape(struct buf *b, const char *s, bool slashes)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
     for (; *s; s++) {
         if (strchr(plain, *s) || (slashes && *s == '/'))
@@ -118,7 +119,8 @@ static int set_headers(struct client *c, const char *token, char *why, size_t wh
         r = add_header(c, "Expect", ""); /* no 100-continue */
     if (r < 0 || !token)
         return r;
-    if (token[strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=")]) {
+    if (token[strspn(token,
+                     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=")]) {
         snprintf(why, whylen, "the token has characters that no token has");
         return -EINVAL;
     }
@@ -126,7 +128,8 @@ static int set_headers(struct client *c, const char *token, char *why, size_t wh
     return add_header(c, API_TOKEN_HEADER, token);
 }
 
-int client_new(const char *address, const char *token, struct client **out, char *why, size_t whylen)
+int client_new(const char *address, const char *token, struct client **out, char *why,
+               size_t whylen)
 {
     _cleanup_(client_freep) struct client *c = calloc(1, sizeof(*c));
     int r;
@@ -211,7 +214,8 @@ static int transport_error(struct client *c, CURLcode code, const struct reply *
         e = buf_error(&r->body);
     if (e == 0)
         e = -EIO;
-    snprintf(why, whylen, "%s: %s", c->address, e == -EIO ? curl_easy_strerror(code) : strerror(-e));
+    snprintf(why, whylen, "%s: %s", c->address,
+             e == -EIO ? curl_easy_strerror(code) : strerror(-e));
     return e;
 }
 

@@ -23,8 +23,9 @@ void reply_clear(struct reply *r);
  * it is no object). Borrowed. */
 const json_t *reply_data(const struct reply *r);
 
-/* Makes a client for an address: unix:///PATH, /PATH, http://127.0.0.1:PORT (also localhost, [::1]).
- * token may be NULL; it is copied. 0, -EINVAL (why says what is wrong with the address), -ENOMEM. */
+/* Makes a client for an address: unix:///PATH, /PATH, http://127.0.0.1:PORT (also localhost,
+ * [::1]). token may be NULL; it is copied. 0, -EINVAL (why says what is wrong with the address),
+ * -ENOMEM. */
 int client_new(const char *address, const char *token, struct client **out, char *why,
                size_t whylen);
 void client_free(struct client *c);
@@ -35,9 +36,9 @@ const char *client_address(const struct client *c);
 bool client_has_token(const struct client *c);
 
 /* One request. path is below /v1/ and not yet escaped ("secret/a b"); query is ready ("limit=5") or
- * NULL; body may be NULL. 0 when any HTTP answer came; else -errno with why: -ENOENT, -ECONNREFUSED,
- * -EACCES for a socket that is not there, not listened to, not ours; -ETIMEDOUT; -EBADMSG for an answer that is not JSON;
- * -EMSGSIZE; -ENOMEM; -EIO else. */
+ * NULL; body may be NULL. 0 when any HTTP answer came; else -errno with why: -ENOENT,
+ * -ECONNREFUSED, -EACCES for a socket that is not there, not listened to, not ours; -ETIMEDOUT;
+ * -EBADMSG for an answer that is not JSON; -EMSGSIZE; -ENOMEM; -EIO else. */
 int client_request(struct client *c, const char *method, const char *path, const char *query,
                    const json_t *body, struct reply *r, char *why, size_t whylen);
 

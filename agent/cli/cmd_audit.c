@@ -16,12 +16,12 @@ struct check {
     struct cli *c;
     const char *path;
     struct auditfile file;
-    uint64_t size;  /* of the file when it was opened, for showing progress */
-    json_t *chain;  /* as the agent handed it back */
+    uint64_t size; /* of the file when it was opened, for showing progress */
+    json_t *chain; /* as the agent handed it back */
     uint64_t records;
     bool is_broken;
-    uint64_t line;  /* the broken one's in the file */
-    int64_t seq;    /* -1: unknown */
+    uint64_t line; /* the broken one's in the file */
+    int64_t seq;   /* -1: unknown */
     char reason[256];
 };
 
@@ -102,6 +102,15 @@ static int64_t chain_seq(const json_t *chain)
     return json_is_object(chain) ? json_integer_value(json_object_get(chain, "seq")) : 0;
 }
 
+/* Whether the agent began a new file while we read this one. */
+static bool was_rotated(const struct check *k)
+{
+    struct stat ours, now;
+
+    return fstat(k->file.fd, &ours) < 0 || stat(k->path, &now) < 0 || ours.st_ino != now.st_ino ||
+           ours.st_dev != now.st_dev;
+}
+
 /* What the agent had recorded when we began has to be in its own file, at most a moment later. */
 static int compare_end(struct check *k, const json_t *head)
 {
@@ -115,13 +124,19 @@ static int compare_end(struct check *k, const json_t *head)
         if (code != EXIT_CODE_OK || k->is_broken)
             return code;
     }
+    if (chain_seq(k->chain) < chain_seq(head) && was_rotated(k)) {
+        output_error("the agent began a new file meanwhile: check again");
+        return EXIT_CODE_LOCAL;
+    }
     if (chain_seq(k->chain) < chain_seq(head)) {
-        note_broken(k, k->file.lines + 1, chain_seq(k->chain) + 1,
-                    "the file ends here, but the agent has recorded more: the end is missing (or could "
-                    "not be written: countersign status)");
+        note_broken(
+            k, k->file.lines + 1, chain_seq(k->chain) + 1,
+            "the file ends here, but the agent has recorded more: the end is missing (or could "
+            "not be written: countersign status)");
     } else if (chain_seq(k->chain) == chain_seq(head) &&
                !mem_equal_str(mac, json_string_value(json_object_get(k->chain, "mac")))) {
-        note_broken(k, k->file.lines, chain_seq(head), "the end is not the one the agent remembers");
+        note_broken(k, k->file.lines, chain_seq(head),
+                    "the end is not the one the agent remembers");
     }
     return EXIT_CODE_OK;
 }
@@ -132,13 +147,12 @@ static int print_result(struct check *k)
     char seq[32] = "";
 
     if (o->format == OUTPUT_JSON) {
-        _cleanup_json_ json_t *v = json_pack(
-            "{s:s, s:b, s:I, s:O?}", "file", k->path, "whole", k->is_broken ? 0 : 1, "checked",
-            (json_int_t)k->records, "chain", k->chain);
-        json_t *bad = k->is_broken
-                          ? json_pack("{s:I, s:I, s:s}", "line", (json_int_t)k->line, "seq",
-                                      (json_int_t)k->seq, "reason", k->reason)
-                          : json_null();
+        _cleanup_json_ json_t *v =
+            json_pack("{s:s, s:b, s:I, s:O?}", "file", k->path, "whole", k->is_broken ? 0 : 1,
+                      "checked", (json_int_t)k->records, "chain", k->chain);
+        json_t *bad = k->is_broken ? json_pack("{s:I, s:I, s:s}", "line", (json_int_t)k->line,
+                                               "seq", (json_int_t)k->seq, "reason", k->reason)
+                                   : json_null();
 
         if (!v || json_object_set_new(v, "broken", bad) < 0 || output_json(v) < 0)
             return call_no_memory();
@@ -210,7 +224,8 @@ const struct command cmd_audit_rows[] = {
     {.name = "audit verify",
      .args = "[FILE]",
      .purpose = "Check that no audit record was changed, dropped or added",
-     .details = "Without FILE: " API_AUDIT_LOG ",\nwhose end is compared with what the agent remembers. The "
+     .details = "Without FILE: " API_AUDIT_LOG
+                ",\nwhose end is compared with what the agent remembers. The "
                 "agent, which holds the key of the\nchain, checks; a broken record is named.",
      .example = "sudo countersign audit verify\ncountersign audit verify /backup/audit.log.3",
      .exits = "0 whole; 2 broken, or the agent refused; 1 it could not be checked.",

@@ -145,12 +145,15 @@ const struct command cmd_binding_rows[] = {
     {.name = "binding write",
      .args = "NAME @FILE.json | - | KEY=VALUE...",
      .purpose = "Tie principals to services and policies, under conditions",
-     .details = "Fields: principals, services, policies, from (lists, split at commas), mfa.factors,\n"
-                "mfa.max_age, mfa.scope, hours, assurance, ttl, max_ttl. What is not named is not asked for.\n"
-                "Principals: user:NAME, group:NAME, uid:NUMBER, or * for everybody.",
-     .example = "countersign binding write dba @dba.json\n"
-                "countersign binding write dba principals=group:dba services=sshd,sudo \\\n"
-                "    policies=db-read mfa.factors=totp,recovery mfa.max_age=15m mfa.scope=session ttl=1h",
+     .details =
+         "Fields: principals, services, policies, from (lists, split at commas), mfa.factors,\n"
+         "mfa.max_age, mfa.scope, hours, assurance, ttl, max_ttl. What is not named is not asked "
+         "for.\n"
+         "Principals: user:NAME, group:NAME, uid:NUMBER, or * for everybody.",
+     .example =
+         "countersign binding write dba @dba.json\n"
+         "countersign binding write dba principals=group:dba services=sshd,sudo \\\n"
+         "    policies=db-read mfa.factors=totp,recovery mfa.max_age=15m mfa.scope=session ttl=1h",
      .min_args = 2,
      .max_args = -1,
      .run = run_write},

@@ -167,11 +167,13 @@ const struct command cmd_explain_rows[] = {
     {.name = "explain",
      .args = "PRINCIPAL OPERATION PATH | PRINCIPAL service NAME",
      .purpose = "Who may do that, and which rule decides",
-     .details = "PRINCIPAL is user:NAME, uid:NUMBER or self. OPERATION is create, read, update, delete, list\n"
+     .details = "PRINCIPAL is user:NAME, uid:NUMBER or self. OPERATION is create, read, update, "
+                "delete, list\n"
                 "or patch. Nothing is done and nothing is leased.",
      .example = "countersign explain user:alice read database/creds/shop-ro\n"
                 "countersign explain self service sudo",
-     .exits = "0 allowed (or a factor would be asked for); 2 denied, or the agent refused; 1 a local problem.",
+     .exits = "0 allowed (or a factor would be asked for); 2 denied, or the agent refused; 1 a "
+              "local problem.",
      .min_args = 3,
      .max_args = 3,
      .run = run_explain},

@@ -1,4 +1,5 @@
 /* factor enroll, list, recovery-codes, remove, reset. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -51,8 +52,8 @@ static void print_codes(struct cli *c, const json_t *codes)
 
     if (n == 0)
         return;
-    printf("\n%sRecovery codes%s (shown now and never again)\n\n", output_color(&c->out, OUTPUT_BOLD),
-           output_color(&c->out, OUTPUT_PLAIN));
+    printf("\n%sRecovery codes%s (shown now and never again)\n\n",
+           output_color(&c->out, OUTPUT_BOLD), output_color(&c->out, OUTPUT_PLAIN));
     for (size_t i = 0; i < half; i++) {
         printf("  %2zu  %-26s", i + 1, code_at(codes, i));
         if (half + i < n)
@@ -88,8 +89,9 @@ static int print_qr(struct cli *c, const char *url)
     }
     r = qr_render(url, qr_style_of(&c->out), c->out.width, &b);
     if (r == QR_TOO_WIDE || r == -EMSGSIZE) {
-        printf("(This terminal is too narrow for the QR code: make it wider and start again, or type\n"
-               "the secret.)\n\n");
+        printf(
+            "(This terminal is too narrow for the QR code: make it wider and start again, or type\n"
+            "the secret.)\n\n");
         return 0;
     }
     if (r < 0)
@@ -176,7 +178,8 @@ static int confirm(struct cli *c, struct reply *r)
         output_note("That code was not right. Wait for the next one and try again; if it goes on, "
                     "compare the clocks of this host and of the authenticator.");
     }
-    output_error("three wrong codes: the factor does not count. Start again: countersign factor enroll");
+    output_error(
+        "three wrong codes: the factor does not count. Start again: countersign factor enroll");
     return EXIT_CODE_REFUSED;
 }
 
@@ -269,7 +272,8 @@ static int print_factors(struct cli *c, const json_t *answer)
     int code;
 
     if (json_array_size(factors) == 0)
-        return show_done(c, NULL, "%s has no factor yet: countersign factor enroll", user ? user : "?");
+        return show_done(c, NULL, "%s has no factor yet: countersign factor enroll",
+                         user ? user : "?");
     t = table_new((const char *const[]){"Type", "Enrolled", "Last used", "Details"}, 4);
     json_array_foreach(factors, i, f)
     {
@@ -348,7 +352,8 @@ static int run_reset(struct cli *c)
 static const struct flag enroll_flags[] = {
     {"user", FLAG_STRING, "NAME", "For somebody else (as root)"},
     {"type", FLAG_STRING, "totp|passphrase", "Which factor (default totp)"},
-    {"algorithm", FLAG_STRING, "SHA1|SHA256|SHA512", "Of the codes (default SHA1, which every app knows)"},
+    {"algorithm", FLAG_STRING, "SHA1|SHA256|SHA512",
+     "Of the codes (default SHA1, which every app knows)"},
     {"digits", FLAG_INT, "6|8", "Of the codes (default 6)"},
     {"no-qr", FLAG_BOOL, NULL, "Show the secret only"},
     {"show-url", FLAG_BOOL, NULL, "Show the otpauth URL too"},
@@ -370,8 +375,10 @@ const struct command cmd_factor_rows[] = {
     {.name = "factor enroll",
      .args = "",
      .purpose = "Enrol a second factor: an authenticator app, or a passphrase",
-     .details = "Shows a QR code and the secret for typing, asks for one code, and then shows the recovery\n"
-                "codes, once. With -format=json two objects are printed: {secret, url}, then, after a code\n"
+     .details = "Shows a QR code and the secret for typing, asks for one code, and then shows the "
+                "recovery\n"
+                "codes, once. With -format=json two objects are printed: {secret, url}, then, "
+                "after a code\n"
                 "was read from standard input, the recovery codes.",
      .example = "countersign factor enroll\nsudo countersign factor enroll -user=alice",
      .flags = enroll_flags,

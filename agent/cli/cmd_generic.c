@@ -21,8 +21,10 @@ static int nothing_at(const char *path)
     return EXIT_CODE_REFUSED;
 }
 
-/* A 404 that carries data or warnings is an answer (Vault's deleted versions); a bare one is not. */
-static int read_or_list(struct cli *c, const char *method, int (*show)(struct cli *, const struct reply *))
+/* A 404 that carries data or warnings is an answer (Vault's deleted versions); a bare one is not.
+ */
+static int read_or_list(struct cli *c, const char *method,
+                        int (*show)(struct cli *, const struct reply *))
 {
     _cleanup_secret_ char *path = clean_path(args_pos(&c->args, 0));
     _cleanup_reply_ struct reply r = {0};
@@ -64,12 +66,14 @@ static int run_write(struct cli *c)
 
     if (!path || !body)
         return call_no_memory();
-    if (fields_parse(c->args.pos + 1, c->args.n_pos - 1, &c->stdin_used, body, why, sizeof(why)) < 0) {
+    if (fields_parse(c->args.pos + 1, c->args.n_pos - 1, &c->stdin_used, body, why, sizeof(why)) <
+        0) {
         output_error("%s", why);
         return EXIT_CODE_LOCAL;
     }
     if (c->args.n_pos < 2 && !args_bool(&c->args, "force")) {
-        output_error("nothing to write: give KEY=VALUE, @FILE.json or -; or -force to write nothing");
+        output_error(
+            "nothing to write: give KEY=VALUE, @FILE.json or -; or -force to write nothing");
         return EXIT_CODE_LOCAL;
     }
     code = call(c, "PUT", path, NULL, body, &r);
@@ -104,8 +108,9 @@ const struct command cmd_generic_rows[] = {
     {.name = "read",
      .args = "PATH",
      .purpose = "Read a path: a stored value, or a new leased credential",
-     .details = "What is leased comes with lease_id, lease_duration and lease_renewable in front of its\n"
-                "data. It ends with its time, or with the session or token it was given to.",
+     .details =
+         "What is leased comes with lease_id, lease_duration and lease_renewable in front of its\n"
+         "data. It ends with its time, or with the session or token it was given to.",
      .example = "countersign read database/creds/shop-ro\n"
                 "countersign read -field=password database/creds/shop-ro",
      .exits = "0 read; 1 wrong usage or a local problem; 2 the agent refused, or nothing is there.",
@@ -115,7 +120,8 @@ const struct command cmd_generic_rows[] = {
     {.name = "write",
      .args = "PATH [KEY=VALUE | KEY=@FILE | KEY=- | @FILE.json | -]...",
      .purpose = "Write fields to a path",
-     .details = "KEY=@FILE takes the value from a file, KEY=- from standard input: a secret need not stand\n"
+     .details = "KEY=@FILE takes the value from a file, KEY=- from standard input: a secret need "
+                "not stand\n"
                 "on the command line, where others on this host can see it.",
      .example = "countersign write database/config/shop plugin_name=postgresql-database-plugin \\\n"
                 "    connection_url=@shop.url username=vault password=- < password.txt",
@@ -127,7 +133,8 @@ const struct command cmd_generic_rows[] = {
      .args = "PATH",
      .purpose = "List the names below a path",
      .example = "countersign list database/roles",
-     .exits = "0 listed; 1 wrong usage or a local problem; 2 the agent refused, or nothing is there.",
+     .exits =
+         "0 listed; 1 wrong usage or a local problem; 2 the agent refused, or nothing is there.",
      .min_args = 1,
      .max_args = 1,
      .run = run_list},

@@ -49,8 +49,8 @@ static int run_help(struct cli *c)
         command_group_help(words, stdout);
     else {
         command_suggest("", words, near, sizeof(near));
-        output_error("there is no command \"%s\"%s%s%s", words, near[0] ? "; did you mean " : "", near,
-                     near[0] ? "?" : "");
+        output_error("there is no command \"%s\"%s%s%s", words, near[0] ? "; did you mean " : "",
+                     near, near[0] ? "?" : "");
         return EXIT_CODE_LOCAL;
     }
     return EXIT_CODE_OK;

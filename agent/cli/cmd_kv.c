@@ -22,7 +22,8 @@ static int needs_v2(const struct kvpath *k, const char *what)
 {
     if (k->v2)
         return EXIT_CODE_OK;
-    output_error("%s needs version 2 of kv; %s is version 1, which keeps no versions", what, k->mount);
+    output_error("%s needs version 2 of kv; %s is version 1, which keeps no versions", what,
+                 k->mount);
     return EXIT_CODE_LOCAL;
 }
 
@@ -41,7 +42,8 @@ static int take_fields(struct cli *c, json_t *fields)
 
     if (!fields)
         return call_no_memory();
-    if (fields_parse(c->args.pos + 1, c->args.n_pos - 1, &c->stdin_used, fields, why, sizeof(why)) == 0)
+    if (fields_parse(c->args.pos + 1, c->args.n_pos - 1, &c->stdin_used, fields, why,
+                     sizeof(why)) == 0)
         return EXIT_CODE_OK;
     output_error("%s", why);
     return EXIT_CODE_LOCAL;
@@ -106,7 +108,8 @@ static int show_secret_field(struct cli *c, const struct reply *r, const struct 
     return EXIT_CODE_LOCAL;
 }
 
-static int show_secret(struct cli *c, const struct reply *r, const struct kvpath *k, const char *path)
+static int show_secret(struct cli *c, const struct reply *r, const struct kvpath *k,
+                       const char *path)
 {
     const json_t *data = reply_data(r), *metadata = json_object_get(data, "metadata");
     const json_t *secret = k->v2 ? json_object_get(data, "data") : data;
@@ -159,7 +162,8 @@ static int run_get(struct cli *c)
 /* --- patch --------------------------------------------------------------------------------------
  */
 
-/* Reads, changes, writes with the version read as the condition: never over somebody else's write. */
+/* Reads, changes, writes with the version read as the condition: never over somebody else's write.
+ */
 static int run_patch(struct cli *c)
 {
     _cleanup_json_ json_t *fields = json_object(), *merged = NULL, *body = NULL;
@@ -191,7 +195,8 @@ static int run_patch(struct cli *c)
 /* --- delete, undelete, destroy ------------------------------------------------------------------
  */
 
-/* -versions=1,2 as {"versions": [1, 2]}. NULL when one is no number (said), or on lack of memory. */
+/* -versions=1,2 as {"versions": [1, 2]}. NULL when one is no number (said), or on lack of memory.
+ */
 static json_t *versions_body(struct cli *c)
 {
     _cleanup_json_ json_t *list = args_list(&c->args, "versions"), *numbers = json_array();
@@ -277,8 +282,14 @@ static int run_list(struct cli *c)
     return show_keys(c, &r);
 }
 
-#define MOUNT_FLAG {"mount", FLAG_STRING, "MOUNT", "Where the engine is; the path is then below it"}
-#define END_FLAG {NULL, FLAG_BOOL, NULL, NULL}
+#define MOUNT_FLAG                                                                                 \
+    {                                                                                              \
+        "mount", FLAG_STRING, "MOUNT", "Where the engine is; the path is then below it"            \
+    }
+#define END_FLAG                                                                                   \
+    {                                                                                              \
+        NULL, FLAG_BOOL, NULL, NULL                                                                \
+    }
 
 static const struct flag mount_flags[] = {MOUNT_FLAG, END_FLAG};
 static const struct flag put_flags[] = {
@@ -297,13 +308,15 @@ static const struct flag versions_flags[] = {
     END_FLAG,
 };
 
-#define GET_EXITS "0 done; 1 wrong usage or a local problem; 2 the agent refused, or nothing is there."
+#define GET_EXITS                                                                                  \
+    "0 done; 1 wrong usage or a local problem; 2 the agent refused, or nothing is there."
 
 const struct command cmd_kv_rows[] = {
     {.name = "kv put",
      .args = "PATH [KEY=VALUE | KEY=@FILE | KEY=- | @FILE.json | -]...",
      .purpose = "Store a secret (a new version of it)",
-     .details = "KEY=- reads the value from standard input, KEY=@FILE from a file: it need not stand on the\n"
+     .details = "KEY=- reads the value from standard input, KEY=@FILE from a file: it need not "
+                "stand on the\n"
                 "command line, where others on this host can see it.",
      .example = "countersign kv put secret/app user=shop password=- < password.txt",
      .flags = put_flags,

@@ -24,7 +24,8 @@ static int metadata_call(struct cli *c, const char *method, const json_t *body, 
 
 static int compare_versions(const void *a, const void *b)
 {
-    long long x = strtoll(*(const char *const *)a, NULL, 10), y = strtoll(*(const char *const *)b, NULL, 10);
+    long long x = strtoll(*(const char *const *)a, NULL, 10),
+              y = strtoll(*(const char *const *)b, NULL, 10);
 
     return x < y ? -1 : x > y;
 }
@@ -92,7 +93,8 @@ static int put_custom(struct cli *c, json_t *body)
         if (!key || json_set_str(custom, key, eq + 1) < 0)
             return call_no_memory();
     }
-    if (!list || (json_object_size(custom) > 0 && json_object_set(body, "custom_metadata", custom) < 0))
+    if (!list ||
+        (json_object_size(custom) > 0 && json_object_set(body, "custom_metadata", custom) < 0))
         return call_no_memory();
     return EXIT_CODE_OK;
 }
@@ -133,8 +135,14 @@ static int run_delete(struct cli *c)
     return code ? code : show_done(c, &r, "Success! Data deleted (if it existed) at: %s", path);
 }
 
-#define MOUNT_FLAG {"mount", FLAG_STRING, "MOUNT", "Where the engine is; the path is then below it"}
-#define END_FLAG {NULL, FLAG_BOOL, NULL, NULL}
+#define MOUNT_FLAG                                                                                 \
+    {                                                                                              \
+        "mount", FLAG_STRING, "MOUNT", "Where the engine is; the path is then below it"            \
+    }
+#define END_FLAG                                                                                   \
+    {                                                                                              \
+        NULL, FLAG_BOOL, NULL, NULL                                                                \
+    }
 
 static const struct flag mount_flags[] = {MOUNT_FLAG, END_FLAG};
 static const struct flag put_flags[] = {

@@ -41,8 +41,8 @@ static void put_state(const json_t *lease, char *out, size_t size)
     const char *error = str_of(lease, "last_error");
 
     if (error[0])
-        snprintf(out, size, "%.32s (tried %" JSON_INTEGER_FORMAT ": %.200s)", str_of(lease, "state"),
-                 attempts, error);
+        snprintf(out, size, "%.32s (tried %" JSON_INTEGER_FORMAT ": %.200s)",
+                 str_of(lease, "state"), attempts, error);
     else
         snprintf(out, size, "%.32s", str_of(lease, "state"));
 }
@@ -55,8 +55,8 @@ static void add_lease(struct table *t, const json_t *lease)
     output_when(json_object_get(lease, "expires"), until, sizeof(until));
     put_holder(lease, holder, sizeof(holder));
     put_state(lease, state, sizeof(state));
-    table_add(t, (const char *const[]){str_of(lease, "id"), str_of(lease, "principal"), state, since,
-                                       until, holder});
+    table_add(t, (const char *const[]){str_of(lease, "id"), str_of(lease, "principal"), state,
+                                       since, until, holder});
 }
 
 static int print_leases(struct cli *c, const json_t *answer, const char *prefix)
@@ -67,9 +67,8 @@ static int print_leases(struct cli *c, const json_t *answer, const char *prefix)
     size_t i;
     int code;
 
-    json_array_foreach(leases, i, l) if (!prefix ||
-                                         strncmp(str_of(l, "id"), prefix, strlen(prefix)) == 0)
-        add_lease(t, l);
+    json_array_foreach(leases, i, l) if (!prefix || strncmp(str_of(l, "id"), prefix,
+                                                            strlen(prefix)) == 0) add_lease(t, l);
     if (t && table_rows(t) == 0) {
         table_free(t);
         return show_done(c, NULL, "No leases.");
@@ -134,7 +133,8 @@ static int revoke_principal(struct cli *c, const char *principal)
     if (code != EXIT_CODE_OK)
         return code;
     return show_done(c, &r,
-                     "Success! %" JSON_INTEGER_FORMAT " leases of %s are revoked, or being revoked: "
+                     "Success! %" JSON_INTEGER_FORMAT
+                     " leases of %s are revoked, or being revoked: "
                      "countersign lease list",
                      json_integer_value(json_object_get(reply_data(&r), "revoked")), principal);
 }
@@ -215,7 +215,8 @@ const struct command cmd_lease_rows[] = {
     {.name = "lease revoke",
      .args = "ID | -prefix PREFIX | -principal=user:NAME",
      .purpose = "End leases now: open sessions are cut, accounts are dropped",
-     .details = "What cannot be ended at once (a database that is down) is tried until it works, and stays\n"
+     .details = "What cannot be ended at once (a database that is down) is tried until it works, "
+                "and stays\n"
                 "visible in lease list and status.",
      .example = "countersign lease revoke database/creds/shop-ro/2f6a614c...\n"
                 "countersign lease revoke -prefix database/creds/shop-ro\n"

@@ -47,18 +47,20 @@ static void print_shares(struct cli *c, const json_t *shares, int64_t threshold)
     size_t n = json_array_size(shares), i;
     const json_t *s;
 
-    printf("%sRecovery shares%s (shown now and never again)\n\n", output_color(&c->out, OUTPUT_BOLD),
-           output_color(&c->out, OUTPUT_PLAIN));
+    printf("%sRecovery shares%s (shown now and never again)\n\n",
+           output_color(&c->out, OUTPUT_BOLD), output_color(&c->out, OUTPUT_PLAIN));
     json_array_foreach(shares, i, s) printf("  %2zu  %s\n", i + 1, json_string_value(s));
-    printf("\n"
-           "What to do with them:\n"
-           "  - Give each to a different person, who keeps it offline: on paper in a safe, or in a\n"
-           "    password manager that is not on this host.\n"
-           "  - Any %" JSON_INTEGER_FORMAT " of these %zu open the store when this host cannot do it by "
-           "itself: after the\n"
-           "    disk moved to another machine, or when the unseal key is lost. Fewer tell nothing.\n"
-           "  - Clear this screen and its scrollback afterwards. Put them into no file here.\n",
-           (json_int_t)threshold, n);
+    printf(
+        "\n"
+        "What to do with them:\n"
+        "  - Give each to a different person, who keeps it offline: on paper in a safe, or in a\n"
+        "    password manager that is not on this host.\n"
+        "  - Any %" JSON_INTEGER_FORMAT
+        " of these %zu open the store when this host cannot do it by "
+        "itself: after the\n"
+        "    disk moved to another machine, or when the unseal key is lost. Fewer tell nothing.\n"
+        "  - Clear this screen and its scrollback afterwards. Put them into no file here.\n",
+        (json_int_t)threshold, n);
 }
 
 static void print_next(struct cli *c, const struct keyfile *k, const json_t *answer)
@@ -67,9 +69,10 @@ static void print_next(struct cli *c, const struct keyfile *k, const json_t *ans
     const char *operator= args_str(&c->args, "operator");
 
     printf("\nThe unseal key is in %s", k->path);
-    printf("%s\n", k->sealed_by_host ? ", encrypted for this host:\nthe agent is unsealed by itself "
-                                       "after a restart or a reboot."
-                                     : " (mode 0600).\nWhoever reads that file can open the store.");
+    printf("%s\n", k->sealed_by_host
+                       ? ", encrypted for this host:\nthe agent is unsealed by itself "
+                         "after a restart or a reboot."
+                       : " (mode 0600).\nWhoever reads that file can open the store.");
     if (token)
         printf("\nRoot token (no operator was named; revoke it when you have made one):\n\n  %s\n",
                token);
@@ -82,7 +85,8 @@ static void print_next(struct cli *c, const struct keyfile *k, const json_t *ans
 }
 
 /* What was stored elsewhere isn't printed as well. */
-static int print_init_json(struct cli *c, const json_t *answer, const struct keyfile *k, bool stored)
+static int print_init_json(struct cli *c, const json_t *answer, const struct keyfile *k,
+                           bool stored)
 {
     _cleanup_json_ json_t *copy = json_deep_copy(answer);
 
@@ -112,10 +116,11 @@ static int finish_init(struct cli *c, struct keyfile *k, const json_t *answer)
     else
         print_shares(c, shares, args_int(&c->args, "recovery-threshold", 3));
     if (!stored) {
-        output_error("the store is initialised, but the unseal key could not be kept: %s\n"
-                     "The recovery shares above are now the only way to open it: keep them safe, and "
-                     "after a restart use: countersign operator unseal",
-                     why);
+        output_error(
+            "the store is initialised, but the unseal key could not be kept: %s\n"
+            "The recovery shares above are now the only way to open it: keep them safe, and "
+            "after a restart use: countersign operator unseal",
+            why);
         return EXIT_CODE_LOCAL;
     }
     if (c->out.format != OUTPUT_JSON)
@@ -248,7 +253,8 @@ static void show_progress(const struct reply *r)
 {
     const json_t *s = reply_data(r);
 
-    output_note("%d/%d recovery shares given.", (int)json_integer_value(json_object_get(s, "progress")),
+    output_note("%d/%d recovery shares given.",
+                (int)json_integer_value(json_object_get(s, "progress")),
                 (int)json_integer_value(json_object_get(s, "t")));
 }
 
@@ -266,8 +272,9 @@ static int ask_share(struct cli *c, struct reply *r, unsigned *mistakes)
     int e = prompt_line("Recovery share (hidden): ", true, &share), code;
 
     if (e != 0 || !share[0]) {
-        output_error("stopped; the agent is still sealed. Shares given so far count until it restarts "
-                     "(-reset forgets them)");
+        output_error(
+            "stopped; the agent is still sealed. Shares given so far count until it restarts "
+            "(-reset forgets them)");
         return EXIT_CODE_LOCAL;
     }
     share[strcspn(share, " \t")] = '\0';
@@ -324,9 +331,10 @@ static int run_seal(struct cli *c)
 
     if (code != EXIT_CODE_OK)
         return code;
-    return show_done(c, &r,
-                     "Sealed. Logins that need a factor, and every request, are refused until it is\n"
-                     "unsealed: systemctl start countersign-unseal, or countersign operator unseal.");
+    return show_done(
+        c, &r,
+        "Sealed. Logins that need a factor, and every request, are refused until it is\n"
+        "unsealed: systemctl start countersign-unseal, or countersign operator unseal.");
 }
 
 static int run_rotate(struct cli *c)
@@ -351,7 +359,8 @@ static const struct flag init_flags[] = {
 
 static const struct flag unseal_flags[] = {
     {"from-credential", FLAG_STRING, "NAME",
-     "The unseal key from $CREDENTIALS_DIRECTORY/NAME, for a systemd unit; waits for the agent up to "
+     "The unseal key from $CREDENTIALS_DIRECTORY/NAME, for a systemd unit; waits for the agent up "
+     "to "
      "30 seconds; succeeds silently when there is nothing to unseal"},
     {"key-file", FLAG_STRING, "FILE", "The unseal key from a file that -unseal-key-file made"},
     {"reset", FLAG_BOOL, NULL, "Forget the shares given so far"},
@@ -362,16 +371,19 @@ const struct command cmd_operator_rows[] = {
     {.name = "operator init",
      .args = "",
      .purpose = "Make the store's keys, once; prints the recovery shares",
-     .details = "As root, the unseal key is kept as a systemd credential encrypted for this host (with its\n"
-                "TPM where it has one), so that the agent opens by itself after a reboot. The recovery\n"
-                "shares are for when that doesn't work.",
+     .details =
+         "As root, the unseal key is kept as a systemd credential encrypted for this host (with "
+         "its\n"
+         "TPM where it has one), so that the agent opens by itself after a reboot. The recovery\n"
+         "shares are for when that doesn't work.",
      .example = "sudo countersign operator init -operator=group:sre",
      .flags = init_flags,
      .run = run_init},
     {.name = "operator unseal",
      .args = "",
      .purpose = "Open the store, with the recovery shares or the unseal key",
-     .details = "Asks for one recovery share after the other, hidden; from a pipe, one a line. Never give a\n"
+     .details = "Asks for one recovery share after the other, hidden; from a pipe, one a line. "
+                "Never give a\n"
                 "share on the command line, where others on this host can see it.",
      .example = "sudo countersign operator unseal",
      .flags = unseal_flags,

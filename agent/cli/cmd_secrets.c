@@ -17,8 +17,9 @@ static void add_mount(struct table *t, const char *path, const json_t *m)
     char type[96];
 
     snprintf(type, sizeof(type), "%.64s%s%.8s", str_of(m, "type"), version[0] ? " v" : "", version);
-    table_add(t, (const char *const[]){path, type, str_of(m, "accessor"),
-                                       str_of(m, "description")[0] ? str_of(m, "description") : "n/a"});
+    table_add(
+        t, (const char *const[]){path, type, str_of(m, "accessor"),
+                                 str_of(m, "description")[0] ? str_of(m, "description") : "n/a"});
 }
 
 /* Mounts stand in "data", or (old form) at the top; an entry without a type is no mount. */

@@ -41,7 +41,7 @@ static void add_session(struct table *t, const json_t *s)
 
 static int run_list(struct cli *c)
 {
-    static const char *const heads[] = {"Session", "User",    "Service", "From",
+    static const char *const heads[] = {"Session",  "User",    "Service", "From",
                                         "Terminal", "Started", "Proved",  "Leases"};
     _cleanup_reply_ struct reply r = {0};
     const json_t *sessions, *s;

@@ -30,8 +30,8 @@ static void put_state(struct cli *c, const json_t *s)
     char line[96];
 
     snprintf(line, sizeof(line), "%s%s %s%s",
-             output_color(&c->out, sealed ? OUTPUT_BAD : OUTPUT_GOOD), output_mark(&c->out, !sealed),
-             word, output_color(&c->out, OUTPUT_PLAIN));
+             output_color(&c->out, sealed ? OUTPUT_BAD : OUTPUT_GOOD),
+             output_mark(&c->out, !sealed), word, output_color(&c->out, OUTPUT_PLAIN));
     put_line("State", line);
 }
 
@@ -152,7 +152,8 @@ static void put_screen(struct cli *c, const json_t *s)
     put_next(s);
 }
 
-/* sys/seal-status answers everybody in any state; sys/status may need more rights or an open store. */
+/* sys/seal-status answers everybody in any state; sys/status may need more rights or an open store.
+ */
 static int run_status(struct cli *c)
 {
     _cleanup_reply_ struct reply seal = {0}, full = {0};

@@ -8,7 +8,7 @@
 
 /* The token or accessor that a command is about: "-" asks for it (hidden), or reads it. *id is NULL
  * when none was named. Returns an exit code. */
-static int take_id(struct cli *c, const char *arg, const char *question, char **id)
+static int take_id(const char *arg, const char *question, char **id)
 {
     int r;
 
@@ -45,8 +45,9 @@ static int put_strings(struct cli *c, json_t *body)
 
 static int put_bools(struct cli *c, json_t *body)
 {
-    static const char *const rows[][2] = {
-        {"orphan", "no_parent"}, {"no-default-policy", "no_default_policy"}, {"renewable", "renewable"}};
+    static const char *const rows[][2] = {{"orphan", "no_parent"},
+                                          {"no-default-policy", "no_default_policy"},
+                                          {"renewable", "renewable"}};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (args_has(&c->args, rows[i][0]) &&
@@ -110,7 +111,7 @@ static int about_token(struct cli *c, const struct verb *v, json_t *body, struct
 {
     bool by_accessor = args_bool(&c->args, "accessor");
     _cleanup_secret_ char *id = NULL;
-    int code = take_id(c, args_pos(&c->args, 0), by_accessor ? "Accessor: " : "Token (hidden): ", &id);
+    int code = take_id(args_pos(&c->args, 0), by_accessor ? "Accessor: " : "Token (hidden): ", &id);
 
     if (code != EXIT_CODE_OK)
         return code;
@@ -196,7 +197,7 @@ static int run_capabilities(struct cli *c)
     _cleanup_secret_ char *id = NULL, *path = call_path("", args_pos(&c->args, c->args.n_pos - 1));
     _cleanup_json_ json_t *body = NULL;
     _cleanup_reply_ struct reply r = {0};
-    int code = take_id(c, token, "Token (hidden): ", &id);
+    int code = take_id(token, "Token (hidden): ", &id);
 
     if (code != EXIT_CODE_OK)
         return code;
@@ -271,7 +272,8 @@ const struct command cmd_token_rows[] = {
     {.name = "token revoke",
      .args = "TOKEN | ACCESSOR | - | -self",
      .purpose = "End a token, its children and what they hold",
-     .details = "With - the token is asked for, hidden (or read from standard input): on the command line\n"
+     .details = "With - the token is asked for, hidden (or read from standard input): on the "
+                "command line\n"
                 "others on this host can see it.",
      .example = "countersign token revoke -self",
      .flags = revoke_flags,

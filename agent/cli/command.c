@@ -5,10 +5,10 @@
 #include "cli/families.h"
 
 static const struct command *const tables[] = {
-    cmd_generic_rows, cmd_kv_rows,      cmd_kvmeta_rows,  cmd_status_rows,
-    cmd_operator_rows, cmd_factor_rows,  cmd_session_rows, cmd_binding_rows, cmd_policy_rows,
-    cmd_explain_rows, cmd_lease_rows,   cmd_token_rows,   cmd_secrets_rows, cmd_audit_rows,
-    cmd_pam_rows,     cmd_help_rows,
+    cmd_generic_rows,  cmd_kv_rows,      cmd_kvmeta_rows,  cmd_status_rows,
+    cmd_operator_rows, cmd_factor_rows,  cmd_session_rows, cmd_binding_rows,
+    cmd_policy_rows,   cmd_explain_rows, cmd_lease_rows,   cmd_token_rows,
+    cmd_secrets_rows,  cmd_audit_rows,   cmd_pam_rows,     cmd_help_rows,
 };
 
 const struct flag command_globals[] = {
@@ -60,8 +60,7 @@ static const struct command *next_row(size_t *t, size_t *r)
     return NULL;
 }
 
-#define for_each_command(c)                                                                        \
-    for (size_t t_ = 0, r_ = 0; ((c) = next_row(&t_, &r_)) != NULL;)
+#define for_each_command(c) for (size_t t_ = 0, r_ = 0; ((c) = next_row(&t_, &r_)) != NULL;)
 
 const struct command *command_find(const char *name)
 {
@@ -222,7 +221,8 @@ void command_help(const struct command *cmd, FILE *to)
     fprintf(to, "\nFlags of every command:\n\n");
     put_flags(command_globals, to);
     fprintf(to, "\nExit codes: %s\n",
-            cmd->exits ? cmd->exits : "0 done; 1 wrong usage or a local problem; 2 the agent refused.");
+            cmd->exits ? cmd->exits
+                       : "0 done; 1 wrong usage or a local problem; 2 the agent refused.");
 }
 
 void command_group_help(const char *group, FILE *to)

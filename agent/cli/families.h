@@ -1,4 +1,5 @@
-/* The tables of commands, one file each: cmd_NAME.c holds cmd_NAME_rows and nothing else visible. */
+/* The tables of commands, one file each: cmd_NAME.c holds cmd_NAME_rows and nothing else visible.
+ */
 #ifndef COUNTERSIGN_CLI_FAMILIES_H
 #define COUNTERSIGN_CLI_FAMILIES_H
 

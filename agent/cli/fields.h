@@ -12,8 +12,8 @@
 
 #define FIELDS_FILE_MAX (1024 * 1024)
 
-/* Adds the fields of n words to obj. *stdin_used is set when standard input was read; a second use is
- * an error. 0, or -errno with a sentence for a person in why[]. */
+/* Adds the fields of n words to obj. *stdin_used is set when standard input was read; a second use
+ * is an error. 0, or -errno with a sentence for a person in why[]. */
 int fields_parse(const char *const *words, size_t n, bool *stdin_used, json_t *obj, char *why,
                  size_t whylen);
 

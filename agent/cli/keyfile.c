@@ -44,8 +44,8 @@ static int encrypt(const struct keyfile *k, const struct buf *key, const char *t
     if (status < 0)
         snprintf(why, whylen, "%s: %s", k->tool, strerror(-status));
     else
-        snprintf(why, whylen, "systemd-creds encrypt failed: %.*s", (int)strcspn(buf_str(&said), "\n"),
-                 buf_str(&said));
+        snprintf(why, whylen, "systemd-creds encrypt failed: %.*s",
+                 (int)strcspn(buf_str(&said), "\n"), buf_str(&said));
     return status < 0 ? status : -EIO;
 }
 

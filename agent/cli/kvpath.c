@@ -60,7 +60,8 @@ int kvpath_find(struct cli *c, const char *arg, struct kvpath *k)
     if (code != EXIT_CODE_OK)
         return code;
     mount = json_string_value(json_object_get(reply_data(&r), "path"));
-    version = json_string_value(json_object_get(json_object_get(reply_data(&r), "options"), "version"));
+    version =
+        json_string_value(json_object_get(json_object_get(reply_data(&r), "options"), "version"));
     k->v2 = version && strcmp(version, "2") == 0;
     if (!mount || !split(k, path, mount)) {
         output_error("the agent does not say in which mount %s lies", path);

@@ -14,8 +14,8 @@ void kvpath_clear(struct kvpath *k);
 #define _cleanup_kvpath_ _cleanup_(kvpath_clear)
 
 /* Asks the agent which mount a path lies in (the preflight of vault's kv commands). arg is
- * "secret/app", or with -mount=secret only "app"; Vault's "secret/data/app" is accepted for v2. Returns
- * an exit code. */
+ * "secret/app", or with -mount=secret only "app"; Vault's "secret/data/app" is accepted for v2.
+ * Returns an exit code. */
 int kvpath_find(struct cli *c, const char *arg, struct kvpath *k);
 /* The API path for a kind of request ("data", "metadata", "delete", …; left out for v1). NULL on
  * lack of memory. */

@@ -38,7 +38,8 @@ void output_init(struct output *o, bool no_color)
     *o = (struct output){0};
     o->terminal = isatty(STDOUT_FILENO) == 1;
     o->utf8 = terminal_is_utf8();
-    o->color = o->terminal && !no_color && !(never && never[0]) && term && strcmp(term, "dumb") != 0;
+    o->color =
+        o->terminal && !no_color && !(never && never[0]) && term && strcmp(term, "dumb") != 0;
     if (o->terminal) {
         o->width = 80;
         if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0)
@@ -57,8 +58,8 @@ int output_finish(void)
 const char *output_color(const struct output *o, enum output_style style)
 {
     static const char *const escapes[] = {
-        [OUTPUT_PLAIN] = "\033[0m",   [OUTPUT_BOLD] = "\033[1m", [OUTPUT_GOOD] = "\033[32m",
-        [OUTPUT_BAD] = "\033[31m",    [OUTPUT_WARN] = "\033[33m", [OUTPUT_DIM] = "\033[2m",
+        [OUTPUT_PLAIN] = "\033[0m", [OUTPUT_BOLD] = "\033[1m",  [OUTPUT_GOOD] = "\033[32m",
+        [OUTPUT_BAD] = "\033[31m",  [OUTPUT_WARN] = "\033[33m", [OUTPUT_DIM] = "\033[2m",
     };
 
     return o->color ? escapes[style] : "";
@@ -93,6 +94,7 @@ void output_clean(struct buf *b, const char *s)
     }
 }
 
+static void put_message(const char *lead, const char *fmt, va_list ap) _printf_(2, 0);
 static void put_message(const char *lead, const char *fmt, va_list ap)
 {
     _cleanup_buf_ struct buf clean = BUF_INIT(TEXT_MAX);
@@ -195,7 +197,8 @@ void output_value(struct buf *b, const json_t *v)
  */
 
 /* Characters that a terminal would obey: DEL, C1 and the bidirectional controls, as \u escapes. The
- * text is well-formed UTF-8 inside a JSON string. Returns how many bytes were dealt with, 0: none. */
+ * text is well-formed UTF-8 inside a JSON string. Returns how many bytes were dealt with, 0: none.
+ */
 static size_t put_escaped(const unsigned char *p, size_t n)
 {
     unsigned point = 0;

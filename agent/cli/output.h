@@ -1,7 +1,8 @@
 /* What people see: messages, values, JSON, colours. Tables are in table.h.
  *
- * Nothing that came from elsewhere reaches a terminal with control characters in it. Colours only on
- * a terminal that wants them. Messages and prompts go to standard error, results to standard output. */
+ * Nothing that came from elsewhere reaches a terminal with control characters in it. Colours only
+ * on a terminal that wants them. Messages and prompts go to standard error, results to standard
+ * output. */
 #ifndef COUNTERSIGN_CLI_OUTPUT_H
 #define COUNTERSIGN_CLI_OUTPUT_H
 
@@ -11,7 +12,14 @@
 
 enum output_format { OUTPUT_TABLE = 0, OUTPUT_JSON };
 
-enum output_style { OUTPUT_PLAIN = 0, OUTPUT_BOLD, OUTPUT_GOOD, OUTPUT_BAD, OUTPUT_WARN, OUTPUT_DIM };
+enum output_style {
+    OUTPUT_PLAIN = 0,
+    OUTPUT_BOLD,
+    OUTPUT_GOOD,
+    OUTPUT_BAD,
+    OUTPUT_WARN,
+    OUTPUT_DIM
+};
 
 struct output {
     enum output_format format;

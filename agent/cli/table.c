@@ -196,7 +196,8 @@ static void put_row(char *const *cells, const size_t *width, size_t columns, siz
         ;
 }
 
-static void put_heads(const struct table *t, const size_t *width, size_t gap, const struct output *o)
+static void put_heads(const struct table *t, const size_t *width, size_t gap,
+                      const struct output *o)
 {
     static const char dashes[] = "----------------------------------------";
     char rules[TABLE_COLUMNS_MAX][sizeof(dashes)];

@@ -3,7 +3,7 @@
 #ifndef COUNTERSIGN_CONNECTOR_FAILURE_H
 #define COUNTERSIGN_CONNECTOR_FAILURE_H
 
-#include <postgresql/libpq-fe.h>
+#include <libpq-fe.h>
 
 #include "base/mem.h"
 

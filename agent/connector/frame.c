@@ -54,7 +54,7 @@ static const struct json_field revoke_fields[] = {COMMON, ROLE("role", true), ST
 static const struct json_field sweep_fields[] = {
     COMMON,
     {"instance", JSON_KIND_STRING, true, 0, 36},
-    ROLE("after", false),
+    {"after", JSON_KIND_STRING, false, 0, CONNECTOR_ROLE_MAX},
     {"limit", JSON_KIND_INT, false, 1, FRAME_SWEEP_MAX},
     END,
 };

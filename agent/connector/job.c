@@ -275,8 +275,15 @@ enum verdict job_ask_statement(struct job *j, struct pgconn_query *q)
         return STEP_NEXT;
     if (!j->expanded)
         return expand(j);
-    if (j->at == j->list.count)
+    if (j->at > j->list.count)
         return STEP_NEXT;
+    if (j->at == j->list.count) {
+        /* What comes behind them is ours again, and as ourselves. */
+        q->script = true;
+        buf_puts(&q->sql, "RESET SESSION AUTHORIZATION; RESET ROLE; "
+                          "SET search_path = pg_catalog, pg_temp");
+        return STEP_SEND;
+    }
     buf_puts(&q->sql, j->list.sql[j->at]);
     return STEP_SEND;
 }

@@ -116,8 +116,9 @@ const struct step job_steps_check[] = {
  */
 
 #define SWEEP_LIMIT 500
-#define SWEEP_BYTES (CONNECTOR_FRAME_MAX - 1024) /* of rows; the rest is for what is around them   \
-                                                  */
+#define SWEEP_BYTES                                                                                \
+    (CONNECTOR_FRAME_MAX - 1024) /* of rows; the rest is for what is around them                   \
+                                  */
 
 static enum verdict ask_sweep(struct job *j, struct pgconn_query *q)
 {

@@ -8,7 +8,7 @@
 #ifndef COUNTERSIGN_CONNECTOR_PGCONN_H
 #define COUNTERSIGN_CONNECTOR_PGCONN_H
 
-#include <postgresql/libpq-fe.h>
+#include <libpq-fe.h>
 #include <systemd/sd-event.h>
 
 #include "base/buf.h"

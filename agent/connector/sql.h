@@ -2,7 +2,7 @@
 #ifndef COUNTERSIGN_CONNECTOR_SQL_H
 #define COUNTERSIGN_CONNECTOR_SQL_H
 
-#include <postgresql/libpq-fe.h>
+#include <libpq-fe.h>
 
 #include "base/buf.h"
 

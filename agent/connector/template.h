@@ -15,7 +15,7 @@
 #ifndef COUNTERSIGN_CONNECTOR_TEMPLATE_H
 #define COUNTERSIGN_CONNECTOR_TEMPLATE_H
 
-#include <postgresql/libpq-fe.h>
+#include <libpq-fe.h>
 
 #include "base/buf.h"
 

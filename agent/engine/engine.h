@@ -94,5 +94,16 @@ const struct engine *const *engine_all(void);
 void engine_request_clear(struct engine_request *r);
 /* status and a formatted sentence; returns ENGINE_DONE. */
 int engine_error(struct engine_request *r, int status, const char *fmt, ...) _printf_(3, 4);
+/* One more warning for the answer. 0 or -ENOMEM. */
+int engine_warn(struct engine_request *r, const char *fmt, ...) _printf_(2, 3);
+/* Takes the data over (NULL: -ENOMEM). ENGINE_DONE or -ENOMEM. */
+int engine_data(struct engine_request *r, json_t *data);
+/* 404 without a sentence: what is asked for is not there. ENGINE_DONE. */
+int engine_none(struct engine_request *r);
+/* Answers a LIST: {"keys": […]} of a folder of the space, or 404 when there is nothing in it. The
+ * query's "after" and "limit" page through it. */
+int engine_list(struct engine_request *r, const char *folder);
+/* A query parameter, NULL when absent. */
+const char *engine_query(const struct engine_request *r, const char *name);
 
 #endif

@@ -24,13 +24,15 @@ struct peer {
     enum assurance assurance; /* UID, PID or PIDFD: how the fields below were learned */
     uint32_t audit_session;   /* PEER_NO_SESSION when unset or unreadable */
     uint32_t loginuid;        /* PEER_NO_LOGINUID likewise */
-    bool foreign;             /* its cgroup is not below our own root: a container; never a host principal */
+    bool foreign;             /* not shown to be of this host: in a container, or gone before its cgroup was
+                                 read (it could have been in one); never a host principal */
     char unit[256];           /* its systemd unit's name from the cgroup, "" if none; for display */
     char comm[32];            /* for the audit log only, printable */
 };
 
-/* Reads the peer of a connected AF_UNIX socket. Returns 0; a peer that died meanwhile has known = true,
- * its uid, assurance UID and no session. -errno when the kernel gives no credentials. */
+/* Reads the peer of a connected AF_UNIX socket. Returns 0; a peer that died meanwhile, or whose /proc
+ * can't be read, or that changed its uid since it connected, has known = true, its uid, assurance UID, no
+ * session, and is foreign. -errno when the kernel gives no credentials. */
 int peer_read(int fd, struct peer *out);
 /* Closes the pidfd, zeroes. */
 void peer_clear(struct peer *p);

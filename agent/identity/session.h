@@ -43,6 +43,8 @@ typedef int (*session_fn)(const struct session *s, void *data);
 int session_each(struct vault *v, session_fn fn, void *data);
 /* Whether the leader (pid and start time) still runs and the boot id is this boot's. */
 bool session_alive(const struct session *s);
+/* When a process started: field 22 of proc(5)'s /proc/PID/stat. 0, or -ESRCH. */
+int session_leader_start(pid_t pid, uint64_t *start);
 
 struct proof {
     enum factor factor;

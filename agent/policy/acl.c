@@ -43,6 +43,15 @@ const char *acl_name(const struct acl_policy *p)
     return p->name;
 }
 
+bool acl_denies(const struct acl_policy *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->rules[i].caps & ACL_DENY)
+            return true;
+    }
+    return false;
+}
+
 /* --- Patterns ----------------------------------------------------------------------------------
  */
 
@@ -143,9 +152,7 @@ static void take(struct acl_result *out, const struct acl_policy *policy, const 
         out->rule = r;
     }
     out->caps = deny ? ACL_DENY : out->caps | r->caps;
-    if (deny) {
-        out->n_params = 0;
-    } else if (r->params) {
+    if (!deny && r->params) {
         if (out->n_params < ACL_PARAMS_MAX)
             out->params[out->n_params] = r->params;
         out->n_params++;

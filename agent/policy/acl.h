@@ -37,6 +37,8 @@ int acl_parse(const char *name, const char *text, size_t n, struct acl_policy **
 void acl_free(struct acl_policy *p);
 DEFINE_CLEANUP(struct acl_policy *, acl_free)
 const char *acl_name(const struct acl_policy *p);
+/* Whether any of its paths is a denial. */
+bool acl_denies(const struct acl_policy *p);
 
 /* One policy in force. deny_only: only its deny rules count (a binding whose principals match but
  * whose conditions fail). */

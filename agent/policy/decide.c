@@ -317,24 +317,39 @@ void decide_path(const struct decide_rules *rules, const struct decide_facts *f,
 /* --- What is in force --------------------------------------------------------------------------
  */
 
+/* Adds a binding's policies that aren't in the list yet. denials: only those that deny something, as
+ * "!name". */
+static int add_policies(const struct weigh *w, const struct binding *b, bool denials, json_t *seen,
+                        json_t *names)
+{
+    for (size_t k = 0; k < b->n_policies; k++) {
+        const char *name = b->policies[k].name;
+        const struct acl_policy *policy = denials ? weigh_find(w, &b->policies[k]) : NULL;
+
+        if (json_object_get(seen, name) || (denials && (!policy || !acl_denies(policy))))
+            continue;
+        if (json_object_set_new_nocheck(seen, name, json_true()) < 0 ||
+            json_array_append_new(names, json_sprintf("%s%s", denials ? "!" : "", name)) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 json_t *decide_policies(const struct decide_rules *rules, const struct decide_facts *f)
 {
     _cleanup_json_ json_t *names = json_array();
     _cleanup_json_ json_t *seen = json_object();
     _cleanup_weigh_ struct weigh w = {0};
+    size_t n;
 
-    if (!names || !seen || weigh_init(&w, rules, f, NULL) < 0)
+    if (!names || !seen || weigh_init(&w, rules, f, NULL) < 0 || weigh_policies(&w, 0, &n) < 0)
         return NULL;
-    for (size_t i = 0; i < rules->n_bindings; i++) {
-        const struct binding *b = w.views[i].binding;
+    for (int denials = 0; denials < 2; denials++) {
+        for (size_t i = 0; i < rules->n_bindings; i++) {
+            const struct weigh_view *v = &w.views[i];
 
-        for (size_t k = 0; weigh_satisfied(&w.views[i]) && k < b->n_policies; k++) {
-            const char *name = b->policies[k].name;
-
-            if (json_object_get(seen, name))
-                continue;
-            if (json_object_set_new_nocheck(seen, name, json_true()) < 0 ||
-                json_array_append_new(names, json_string(name)) < 0)
+            if (v->matched && weigh_satisfied(v) != (denials != 0) &&
+                add_policies(&w, v->binding, denials != 0, seen, names) < 0)
                 return NULL;
         }
     }

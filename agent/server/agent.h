@@ -50,6 +50,8 @@ struct agent {
  * leases. Outside of a turn. And before seal: forgets them. */
 int agent_unsealed(struct agent *a);
 void agent_sealing(struct agent *a);
+/* Opens the audit log's file (again, on SIGHUP), and says what is wrong with it. */
+void agent_open_audit(struct agent *a);
 /* An alert: a journal entry at warning level with fields, and (in a turn, unsealed) an audit line. */
 void agent_alert(struct agent *a, const char *event, const char *text);
 

@@ -58,7 +58,7 @@ static int decide(struct request *r, unsigned caps, bool sudo)
 static int check_params(struct request *r)
 {
     char why[256];
-    if (!r->decision.acl.policy || !r->body)
+    if (!r->decision.acl.policy || !(r->verb & (VERB_PUT | VERB_PATCH)))
         return 0;
     if (acl_check_params(&r->decision.acl, r->body, why, sizeof(why)) == 0)
         return 0;

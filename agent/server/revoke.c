@@ -17,7 +17,7 @@ struct waiter {
     struct request *request;
     json_t *ids; /* those not gone yet */
     int status;
-    char error[400];
+    char error[LEASE_ID_MAX + 600];
 };
 
 static struct waiter *waiters;

@@ -87,9 +87,11 @@ size_t rules_uses(const struct rules *r, const json_t *names, struct acl_use *us
     size_t n = 0, i;
     json_t *name;
     json_array_foreach (names, i, name) {
-        const struct acl_policy *p = rules_policy(r, json_string_value(name));
+        const char *text = json_string_value(name);
+        bool deny_only = text[0] == '!'; /* see decide_policies() */
+        const struct acl_policy *p = rules_policy(r, text + deny_only);
         if (p && n < max)
-            uses[n++] = (struct acl_use){.policy = p};
+            uses[n++] = (struct acl_use){.policy = p, .deny_only = deny_only};
     }
     return n;
 }

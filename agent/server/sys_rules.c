@@ -34,7 +34,7 @@ const struct json_field route_fields_explain[] = {
 static int changed(struct request *r, int e, const char *why)
 {
     if (e == RULES_E_REFUSED)
-        return request_error(r, 400, "%s", why);
+        return request_error(r, 400, "%s", why ? why : "refused");
     if (e == RULES_E_NONE)
         return request_none(r);
     r->status = e == 0 ? 204 : 0;

@@ -82,6 +82,10 @@ static int choose_policies(struct request *r, bool sudo, json_t **out)
         if (add_once(list, text) < 0)
             return -ENOMEM;
     }
+    json_array_foreach (own, i, name) { /* denials can't be left behind */
+        if (json_string_value(name)[0] == '!' && add_once(list, json_string_value(name)) < 0)
+            return -ENOMEM;
+    }
     if (!json_has_str(list, "root") && !json_bool(r->body, "no_default_policy", false) &&
         add_once(list, "default") < 0)
         return -ENOMEM;

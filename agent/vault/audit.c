@@ -18,8 +18,7 @@
 #define MAC_KEY ",\"mac\":\""
 #define MAC_LEN (sizeof(MAC_KEY) - 1 + AUDIT_MAC_HEX + 2) /* ,"mac":"…"} */
 
-/* --- The chain -----------------------------------------------------------------------------------
- */
+/* --- The chain ------------------------------------------------------------------------------- */
 
 static void chain_mac(const struct vault *v, const uint8_t prev[VAULT_HASH_LEN], const void *p,
                       size_t n, uint8_t out[VAULT_HASH_LEN])
@@ -97,8 +96,7 @@ bool audit_follows(const struct vault *v, const struct audit_point *prev, const 
            mac_fits(v, prev, line, covered, &at);
 }
 
-/* --- Appending -----------------------------------------------------------------------------------
- */
+/* --- Appending ------------------------------------------------------------------------------- */
 
 void audit_cut(struct vault *v, size_t len, const struct audit_point *tip)
 {
@@ -180,8 +178,7 @@ int audit_append(struct vault *v, const char *type, const json_t *fields)
     return r;
 }
 
-/* --- Rows ----------------------------------------------------------------------------------------
- */
+/* --- Rows ------------------------------------------------------------------------------------ */
 
 static size_t bind_row(uint64_t seq, uint64_t last, uint8_t out[17])
 {
@@ -370,8 +367,7 @@ int audit_head(struct vault *v, uint64_t *seq, uint8_t mac[VAULT_HASH_LEN])
     return 0;
 }
 
-/* --- Headers -------------------------------------------------------------------------------------
- */
+/* --- Headers --------------------------------------------------------------------------------- */
 
 #define HEADER_START "{\"audit\":\"countersign\","
 
@@ -409,8 +405,7 @@ int audit_parse_header(const struct vault *v, const char *line, size_t n, struct
     return want.len == n + 1 && memcmp(want.data, line, n) == 0 ? 0 : AUDIT_E_BROKEN;
 }
 
-/* --- Checking ------------------------------------------------------------------------------------
- */
+/* --- Checking -------------------------------------------------------------------------------- */
 
 static int broken(char *why, size_t whylen, uint64_t seq, const char *what)
 {

@@ -24,8 +24,7 @@ void audit_export_close(struct vault *v)
     v->audit.fd = -1;
 }
 
-/* --- What the store remembers of the file --------------------------------------------------------
- */
+/* --- What the store remembers of the file ---------------------------------------------------- */
 
 int audit_load_saved(struct vault *v)
 {
@@ -90,8 +89,7 @@ static int save(struct vault *v, enum store_durability d)
     return r < 0 ? r : back;
 }
 
-/* --- Writing -------------------------------------------------------------------------------------
- */
+/* --- Writing --------------------------------------------------------------------------------- */
 
 static int failed(struct vault *v, int r)
 {
@@ -175,8 +173,7 @@ static int write_header(struct vault *v, const struct audit_point *at)
     return r;
 }
 
-/* --- Opening -------------------------------------------------------------------------------------
- */
+/* --- Opening --------------------------------------------------------------------------------- */
 
 static int sync_folder(const char *path)
 {
@@ -357,8 +354,7 @@ static int attach(struct vault *v)
     return r;
 }
 
-/* --- The interface -------------------------------------------------------------------------------
- */
+/* --- The interface --------------------------------------------------------------------------- */
 
 static int allowed(const struct vault *v)
 {

@@ -16,8 +16,7 @@
 
 #define SPACE_MAX 64
 
-/* --- Names ---------------------------------------------------------------------------------------
- */
+/* --- Names ----------------------------------------------------------------------------------- */
 
 static bool segment_ok(const char *p, size_t n)
 {
@@ -107,8 +106,7 @@ static int unseal(struct vault *v, char column, const uint8_t k[VAULT_HASH_LEN],
     return keyring_open(v->ring, KEYRING_ENTRY, &b, sizeof(b), p, n, out);
 }
 
-/* --- One entry -----------------------------------------------------------------------------------
- */
+/* --- One entry ------------------------------------------------------------------------------- */
 
 int entry_get(struct vault *v, const char *space, const char *path, struct buf *out)
 {
@@ -296,8 +294,7 @@ int entry_delete_tree(struct vault *v, const char *space, const char *folder)
     return r < 0 ? r : vault_write_end(v, own, delete_tree(v, space, folder));
 }
 
-/* --- Listing -------------------------------------------------------------------------------------
- */
+/* --- Listing --------------------------------------------------------------------------------- */
 
 struct names {
     char **v;
@@ -397,8 +394,7 @@ int entry_list(struct vault *v, const char *space, const char *folder, const cha
     return 0;
 }
 
-/* --- JSON ----------------------------------------------------------------------------------------
- */
+/* --- JSON ------------------------------------------------------------------------------------ */
 
 int entry_get_json(struct vault *v, const char *space, const char *path, json_t **out)
 {

@@ -32,8 +32,7 @@ int entry_list(struct vault *v, const char *space, const char *folder, const cha
 /* Deletes everything below a folder ("" = the whole space). */
 int entry_delete_tree(struct vault *v, const char *space, const char *folder);
 
-/* --- JSON on top: most entries are one JSON object ---------------------------------------------
- */
+/* --- JSON on top: most entries are one JSON object ------------------------------------------- */
 /* 0 and a new object; ENTRY_E_NONE; -errno. */
 int entry_get_json(struct vault *v, const char *space, const char *path, json_t **out);
 int entry_put_json(struct vault *v, const char *space, const char *path, const json_t *value);

@@ -76,8 +76,7 @@ int vault_own_end(struct vault *v, int r);
 /* vault_meta_put() without a turn's bookkeeping. */
 int vault_meta_write(struct vault *v, const char *key, const void *p, size_t n);
 
-/* --- Audit, for vault.c and audit_export.c -------------------------------------------------------
- */
+/* --- Audit, for vault.c and audit_export.c --------------------------------------------------- */
 #define AUDIT_LINE_MAX (64 * 1024)
 #define AUDIT_MAC_HEX (2 * VAULT_HASH_LEN)
 

@@ -27,8 +27,7 @@ struct keyring {
     struct version v[];
 };
 
-/* --- Memory --------------------------------------------------------------------------------------
- */
+/* --- Memory ---------------------------------------------------------------------------------- */
 
 static struct keyring *alloc(uint64_t count)
 {
@@ -101,8 +100,7 @@ int keyring_grow(const struct keyring *k, struct keyring **out)
     return 0;
 }
 
-/* --- Boxes ---------------------------------------------------------------------------------------
- */
+/* --- Boxes ----------------------------------------------------------------------------------- */
 
 static int box_aad(const char *label, const char *instance, uint8_t out[KEYRING_AAD_MAX], size_t *n)
 {
@@ -219,8 +217,7 @@ int keyring_unwrap(const uint8_t root[KEYRING_KEY], const char *instance, const 
     return r ? r : parse((struct span){plain.data, plain.len}, out);
 }
 
-/* --- Values --------------------------------------------------------------------------------------
- */
+/* --- Values ---------------------------------------------------------------------------------- */
 
 struct bound {
     uint8_t p[5 + KEYRING_AAD_MAX];

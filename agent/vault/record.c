@@ -58,8 +58,7 @@ static int ready(const struct vault *v, enum record_table t)
     return (unsigned)t < RECORD_TABLES ? vault_ready(v) : -EINVAL;
 }
 
-/* --- Reading a row -------------------------------------------------------------------------------
- */
+/* --- Reading a row --------------------------------------------------------------------------- */
 
 static int read_columns(sqlite3_stmt *st, struct row *w)
 {
@@ -134,8 +133,7 @@ int record_get(struct vault *v, enum record_table t, const char *id, struct buf 
     return r;
 }
 
-/* --- Writing -------------------------------------------------------------------------------------
- */
+/* --- Writing --------------------------------------------------------------------------------- */
 
 static int make_row(const struct vault *v, enum record_table t, const struct record *r,
                     struct row *w)
@@ -213,8 +211,7 @@ int record_delete(struct vault *v, enum record_table t, const char *id)
     return r < 0 ? r : vault_write_end(v, own, delete_row(v, t, k));
 }
 
-/* --- Visits --------------------------------------------------------------------------------------
- */
+/* --- Visits ---------------------------------------------------------------------------------- */
 
 /* A rowid, and some of the id: a rowid may come to belong to another record during the visit. */
 struct found {
@@ -344,8 +341,7 @@ int record_each(struct vault *v, enum record_table t, size_t limit, record_fn fn
     return r < 0 ? r : each(v, t, STORE_REC_EACH, NULL, NULL, limit, fn, data);
 }
 
-/* --- Numbers -------------------------------------------------------------------------------------
- */
+/* --- Numbers --------------------------------------------------------------------------------- */
 
 /* The first column of the first row; RECORD_E_NONE without one. */
 static int number(struct vault *v, enum record_table t, unsigned op, const uint8_t *key,

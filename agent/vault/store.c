@@ -34,8 +34,7 @@ static const char *const steps[STORE_SCHEMA] = {
 };
 _Static_assert(STORE_APPLICATION == 1129539377, "the number in the first step");
 
-/* --- Statements ----------------------------------------------------------------------------------
- */
+/* --- Statements ------------------------------------------------------------------------------ */
 
 static const char *const fixed_sql[STORE_FIXED] = {
     [STORE_BEGIN] = "BEGIN",
@@ -86,8 +85,8 @@ static const char *const record_sql[STORE_REC_OPS] = {
     [STORE_REC_AT] = "SELECT " ROW " FROM %s WHERE n = ?1",
     [STORE_REC_DELETE] = "DELETE FROM %s WHERE id = ?1",
     [STORE_REC_EACH] = "SELECT n, id FROM %s ORDER BY n LIMIT ?1",
-    [STORE_REC_EACH_DUE] = "SELECT n, id FROM %s WHERE due > 0 AND due <= ?2"
-                           " ORDER BY due, n LIMIT ?1",
+    [STORE_REC_EACH_DUE] = ("SELECT n, id FROM %s WHERE due > 0 AND due <= ?2"
+                            " ORDER BY due, n LIMIT ?1"),
     [STORE_REC_NEXT_DUE] = "SELECT due FROM %s WHERE due > 0 ORDER BY due LIMIT 1",
     [STORE_REC_COUNT] = "SELECT count(*) FROM %s",
     [STORE_REC_EACH_KEY] = "SELECT n, id FROM %s WHERE k0 = ?2 ORDER BY n LIMIT ?1",
@@ -193,8 +192,7 @@ int store_errno(const struct store *s, int rc)
     return e == ENOSPC || e == EDQUOT ? -ENOSPC : -EIO;
 }
 
-/* --- Durability ----------------------------------------------------------------------------------
- */
+/* --- Durability ------------------------------------------------------------------------------ */
 
 static const char *firm_level = "FULL";
 
@@ -235,8 +233,7 @@ int store_checkpoint(struct store *s)
     return store_errno(s, rc);
 }
 
-/* --- Opening -------------------------------------------------------------------------------------
- */
+/* --- Opening --------------------------------------------------------------------------------- */
 
 static int sync_dir(const char *dir)
 {

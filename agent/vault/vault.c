@@ -15,8 +15,7 @@
 #define META_KEYRING "seal.keyring"
 #define META_MAX (1024 * 1024)
 
-/* --- Plain settings ------------------------------------------------------------------------------
- */
+/* --- Plain settings -------------------------------------------------------------------------- */
 
 int vault_meta_get(struct vault *v, const char *key, struct buf *out)
 {
@@ -56,8 +55,7 @@ int vault_meta_put(struct vault *v, const char *key, const void *p, size_t n)
     return r < 0 ? r : vault_write_end(v, own, vault_meta_write(v, key, p, n));
 }
 
-/* --- Opening -------------------------------------------------------------------------------------
- */
+/* --- Opening --------------------------------------------------------------------------------- */
 
 static int load_config(struct vault *v)
 {
@@ -141,8 +139,7 @@ void vault_seal_config(const struct vault *v, unsigned *shares, unsigned *thresh
     *threshold = v->threshold;
 }
 
-/* --- Seal ----------------------------------------------------------------------------------------
- */
+/* --- Seal ------------------------------------------------------------------------------------ */
 
 int vault_own_begin(struct vault *v)
 {

@@ -9,12 +9,18 @@
  *
  * Turn: everything one round of the agent's loop does is one SQLite transaction. vault_begin()
  * once, a mark around each request, vault_commit() once; only then may anything leave the process.
- * All functions are for one thread.
+ * All functions are for one thread. A write outside of a turn is a durable turn of its own.
  *
  * Errors here and in entry.h, record.h, audit.h: 0; a positive named outcome; or -errno: -EACCES
  * sealed, -EBADMSG a row that fails its authentication (tampered with or moved), -ENOSPC disk full,
  * -EROFS, -EIO, -ENOMEM, -EINVAL a name that is not allowed. After any negative error inside a mark
- * the caller must vault_undo() that mark; if that fails, the turn must be vault_rollback()ed. */
+ * the caller must vault_undo() that mark; if that fails, the turn must be vault_rollback()ed (a
+ * full disk can take the whole transaction with it: then everything fails with that error until
+ * then). vault_keep() and vault_commit() refuse, with -EIO, what a write failed in halfway. -EINVAL
+ * is also for a call in the wrong place: a second vault_begin(), a mark without a turn, seal
+ * operations in a turn, unsealing what was never initialised, vault_commit() with a mark open
+ * (undoes the turn).
+ */
 #ifndef COUNTERSIGN_VAULT_VAULT_H
 #define COUNTERSIGN_VAULT_VAULT_H
 
@@ -56,21 +62,21 @@ int vault_init(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN], unsigne
 #define VAULT_E_WRONG_KEY 1
 int vault_unseal(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 int vault_unseal_root(struct vault *v, const uint8_t root_key[VAULT_KEY_LEN]);
-/* Forgets (wipes) every key. Idempotent. */
+/* Forgets (wipes) every key. Idempotent. A turn that is open can then only be rolled back. */
 void vault_seal(struct vault *v);
 /* What vault_init() remembered. */
 void vault_seal_config(const struct vault *v, unsigned *shares, unsigned *threshold);
 /* Adds a new version to the keyring; values written from now on use it. Own transaction. */
 int vault_rotate(struct vault *v);
 
-/* --- Keys for other purposes ------------------------------------------------------------------ */
+/* --- Keys for other purposes ----------------------------------------------------------------- */
 
 /* Keyed BLAKE2b of data under a key derived for purpose (at most 16 characters, e.g. "token"):
  * stable for the life of the store. -EACCES when sealed. */
 int vault_hash(const struct vault *v, const char *purpose, const void *p, size_t n,
                uint8_t out[VAULT_HASH_LEN]);
 
-/* --- The turn --------------------------------------------------------------------------------- */
+/* --- The turn -------------------------------------------------------------------------------- */
 
 int vault_begin(struct vault *v);
 /* Writes the turn's audit lines and commits. A turn that changed entries or records is durable when
@@ -86,8 +92,7 @@ int vault_mark(struct vault *v);
 int vault_keep(struct vault *v);
 int vault_undo(struct vault *v);
 
-/* --- Plain settings (not secret, readable while sealed): the seal's own rows live here ----------
- */
+/* --- Plain settings (not secret, readable while sealed): the seal's own rows live here ------- */
 int vault_meta_get(struct vault *v, const char *key, struct buf *out); /* 0, 1 = absent, -errno */
 int vault_meta_put(struct vault *v, const char *key, const void *p, size_t n);
 

@@ -137,8 +137,7 @@ int vault_commit(struct vault *v)
     return 0;
 }
 
-/* --- Marks ---------------------------------------------------------------------------------------
- */
+/* --- Marks ----------------------------------------------------------------------------------- */
 
 int vault_mark(struct vault *v)
 {
@@ -190,8 +189,7 @@ int vault_undo(struct vault *v)
     return 0;
 }
 
-/* --- Writing -------------------------------------------------------------------------------------
- */
+/* --- Writing --------------------------------------------------------------------------------- */
 
 /* Most requests only read, so a mark becomes a savepoint when something is written behind it. */
 static int make_savepoints(struct vault *v)

@@ -130,12 +130,13 @@ static int agent(const char *socket_path, const char *control_path)
     for (;;) {
         if (poll(polled, 3 + ASKERS, -1) < 0)
             return fail("poll");
-        if (polled[0].revents)
+        /* A connector's end is told before its next connection is taken. */
+        if (polled[2].fd >= 0 && polled[2].revents)
+            from_connector();
+        else if (polled[0].revents)
             take_connector();
         else if (polled[1].revents)
             take_asker();
-        else if (polled[2].fd >= 0 && polled[2].revents)
-            from_connector();
         else
             for (size_t i = 3; i < 3 + ASKERS; i++) {
                 if (polled[i].fd >= 0 && polled[i].revents) {

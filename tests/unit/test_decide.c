@@ -814,7 +814,7 @@ static void test_mfa_would_help(_unused_ void **state)
     static const struct named policies[] = {
         {"read", "path \"a\" { capabilities = [\"read\"] }\npath \"d\" { policy = \"read\" }\n"
                  "path \"e/x\" { policy = \"read\" }"},
-        {"hours", "path \"h\" { capabilities = [\"read\"] }"},
+        {"hours", "path \"h\" { capabilities = [\"read\"] }\npath \"e/h\" { policy = \"read\" }"},
         {"deny", "path \"d\" { policy = \"deny\" }\npath \"e/*\" { policy = \"deny\" }"},
         {"half", "path \"s\" { capabilities = [\"read\"] }"},
         {"rest", "path \"s\" { capabilities = [\"sudo\"] }"},
@@ -832,6 +832,7 @@ static void test_mfa_would_help(_unused_ void **state)
         {"d", ACL_READ, false, false, "denied by policy \"deny\""},
         {"e/x", ACL_READ, false, true, "binding \"long\""}, /* would be the more specific pattern */
         {"e/y", ACL_READ, false, false, "denied by policy \"deny\""},
+        {"e/h", ACL_READ, false, false, "denied by policy \"deny\""},
         {"s", ACL_READ, true, true, "binding \"half\""},
         {"s", ACL_UPDATE, true, false, "does not grant update"},
         {"zzz", ACL_READ, false, false, "covers path \"zzz\""},

@@ -36,8 +36,7 @@ static void problem(struct world *w, const char *what)
         snprintf(w->what, sizeof(w->what), "%s", what);
 }
 
-/* --- One turn ------------------------------------------------------------------------------------
- */
+/* --- One turn -------------------------------------------------------------------------------- */
 
 static int write_one(struct world *w, struct vault *v, struct model *m)
 {
@@ -109,8 +108,7 @@ static int turn(struct world *w, struct vault *v)
     return 0;
 }
 
-/* --- Looking at what is left ---------------------------------------------------------------------
- */
+/* --- Looking at what is left ----------------------------------------------------------------- */
 
 static int number_of(int r, const struct buf *b)
 {
@@ -177,7 +175,7 @@ static void check_sound(struct world *w, struct vault *v)
         problem(w, "the database is damaged");
     sqlite3_finalize(st);
     for (int i = 0; i < 3; i++) {
-        char folder[16];
+        char folder[32];
         int listed = 0, present = 0;
         snprintf(folder, sizeof(folder), "folder%d/", i);
         if (entry_list(v, "kv", folder, NULL, 0, list_name, &listed) < 0)
@@ -211,8 +209,7 @@ static void inspect(struct world *w)
     vault_close(v);
 }
 
-/* --- Rounds --------------------------------------------------------------------------------------
- */
+/* --- Rounds ---------------------------------------------------------------------------------- */
 
 static void live(struct world *w)
 {

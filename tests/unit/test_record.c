@@ -238,8 +238,8 @@ static void test_tampering(void **state)
         "UPDATE lease SET body = CAST(x'ffffffff' || substr(body, 5) AS BLOB) WHERE n = 1",
         "UPDATE lease SET body = CAST(x'00000000' || substr(body, 5) AS BLOB) WHERE n = 1",
         /* the other's row under this one's name */
-        "UPDATE lease SET due = 9, k0 = (SELECT k0 FROM lease WHERE n = 2), k1 = NULL,"
-        " body = (SELECT body FROM lease WHERE n = 2) WHERE n = 1",
+        ("UPDATE lease SET due = 9, k0 = (SELECT k0 FROM lease WHERE n = 2), k1 = NULL,"
+         " body = (SELECT body FROM lease WHERE n = 2) WHERE n = 1"),
         /* the same id's row of another table */
         "UPDATE lease SET body = (SELECT body FROM token WHERE n = 1) WHERE n = 1",
     };

@@ -1,0 +1,610 @@
+/* pam enable, confirm, disable, status: the way in is safe to open and to close. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/encode.h"
+#include "cli/families.h"
+#include "cli/pamcheck.h"
+#include "cli/pamfile.h"
+#include "cli/pamstore.h"
+#include "cli/pamtimer.h"
+#include "cli/show.h"
+
+#define SERVICES_MAX 32
+
+/* One service in a change. */
+struct change {
+    const char *service;
+    struct buf before, after;
+    bool already, written;
+    char note[256];
+};
+
+struct changes {
+    const char *dir, *state;
+    size_t n;
+    struct change item[SERVICES_MAX];
+};
+
+static const char *dir_of(struct cli *c)
+{
+    const char *dir = args_str(&c->args, "pam-dir");
+
+    return dir ? dir : PAMSTORE_DIR;
+}
+
+static const char *state_of(struct cli *c)
+{
+    const char *state = args_str(&c->args, "state-dir");
+
+    return state ? state : PAMSTORE_STATE;
+}
+
+static void changes_free(struct changes *all)
+{
+    for (size_t i = 0; all && i < all->n; i++) {
+        buf_clear(&all->item[i].before);
+        buf_clear(&all->item[i].after);
+    }
+    free(all);
+}
+DEFINE_CLEANUP(struct changes *, changes_free)
+
+static int local_error(const char *why)
+{
+    output_error("%s", why);
+    return EXIT_CODE_LOCAL;
+}
+
+static bool good_name(const char *service)
+{
+    if (!pamstore_is_name(service)) {
+        output_error("\"%s\" is not the name of a PAM service", service);
+        return false;
+    }
+    if (strncmp(service, "common-", 7) == 0 || strcmp(service, "other") == 0) {
+        output_error(
+            "%s is part of every service at once (cron too): name the services, as sshd sudo",
+            service);
+        return false;
+    }
+    return true;
+}
+
+static struct changes *changes_new(struct cli *c)
+{
+    struct changes *all = calloc(1, sizeof(*all));
+
+    if (!all)
+        return NULL;
+    all->dir = dir_of(c);
+    all->state = state_of(c);
+    for (size_t i = 0; i < c->args.n_pos && i < SERVICES_MAX; i++)
+        all->item[all->n++] = (struct change){.service = c->args.pos[i],
+                                              .before = BUF_INIT(PAMSTACK_TEXT_MAX),
+                                              .after = BUF_INIT(2 * PAMSTACK_TEXT_MAX)};
+    return all;
+}
+
+/* Names of services as a new array; only those that are (or are not) written, by `which`. */
+static json_t *names_of(const struct changes *all, bool already)
+{
+    _cleanup_json_ json_t *list = json_array();
+
+    for (size_t i = 0; list && i < all->n; i++)
+        if (all->item[i].already == already &&
+            json_array_append_new(list, json_string(all->item[i].service)) < 0)
+            return NULL;
+    return json_incref(list);
+}
+
+static void join_names(const json_t *list, char *out, size_t size)
+{
+    const json_t *v;
+    size_t i;
+
+    out[0] = '\0';
+    json_array_foreach(list, i, v)
+    {
+        size_t n = strlen(out);
+
+        snprintf(out + n, size - n, "%s%s", i ? ", " : "", json_string_value(v));
+    }
+}
+
+/* --- enable -------------------------------------------------------------------------------------
+ */
+
+static int open_included(const char *name, struct buf *text, void *data)
+{
+    const char *slash = strrchr(name, '/');
+    char folder[4096], why[256];
+
+    if (!slash)
+        return pamstore_is_name(name) ? pamstore_read(data, name, text, why, sizeof(why)) : -EINVAL;
+    if (name[0] != '/' || (size_t)(slash - name) >= sizeof(folder) || !pamstore_is_name(slash + 1))
+        return -EINVAL;
+    snprintf(folder, sizeof(folder), "%.*s", (int)(slash - name), name);
+    return pamstore_read(folder, slash + 1, text, why, sizeof(why));
+}
+
+static int plan_one(struct changes *all, struct change *k)
+{
+    char why[512];
+    int r;
+
+    if (!good_name(k->service))
+        return EXIT_CODE_LOCAL;
+    if (pamstore_read(all->dir, k->service, &k->before, why, sizeof(why)) < 0)
+        return local_error(why);
+    r = pamfile_enable(k->service, buf_str(&k->before), k->before.len, open_included,
+                       (void *)(uintptr_t)all->dir, &k->after, k->note, sizeof(k->note), why,
+                       sizeof(why));
+    if (r == PAMFILE_REFUSED) {
+        output_error("%s/%s is left as it is: %s", all->dir, k->service, why);
+        output_note("If you know what the file does, write by hand:\n%s",
+                    pamfile_by_hand(k->service));
+    }
+    k->already = r == PAMFILE_ALREADY;
+    return r == 0 || k->already ? EXIT_CODE_OK
+                                : (r == PAMFILE_REFUSED ? EXIT_CODE_LOCAL : call_no_memory());
+}
+
+static int plan_all(struct changes *all)
+{
+    int code = EXIT_CODE_OK;
+
+    for (size_t i = 0; i < all->n && code == EXIT_CODE_OK; i++)
+        code = plan_one(all, &all->item[i]);
+    if (code != EXIT_CODE_OK)
+        output_note("Nothing was changed.");
+    return code;
+}
+
+static void undo_written(struct changes *all)
+{
+    char why[512];
+
+    for (size_t i = 0; i < all->n; i++)
+        if (all->item[i].written && pamstore_write(all->dir, all->item[i].service,
+                                                   &all->item[i].before, why, sizeof(why)) < 0)
+            output_error("%s", why);
+}
+
+static int write_all(struct changes *all)
+{
+    char why[512];
+
+    for (size_t i = 0; i < all->n; i++) {
+        struct change *k = &all->item[i];
+
+        if (k->already)
+            continue;
+        if (pamstore_keep(all->state, k->service, &k->before, why, sizeof(why)) < 0 ||
+            pamstore_write(all->dir, k->service, &k->after, why, sizeof(why)) < 0) {
+            undo_written(all);
+            return local_error(why);
+        }
+        k->written = true;
+    }
+    return EXIT_CODE_OK;
+}
+
+/* Notes the change that has to be undone, and by what, before anything is changed. */
+static int arm(struct changes *all, int64_t seconds)
+{
+    char id[ENCODE_UUID_LEN + 1], why[512];
+    json_t *services = names_of(all, false);
+    _cleanup_json_ json_t *pending = NULL;
+    int r;
+
+    encode_random_uuid(id);
+    pending = json_pack("{s:s, s:I, s:o}", "id", id, "until",
+                        (json_int_t)(clock_wall_s() + seconds), "services", services);
+    if (!pending)
+        return call_no_memory();
+    if (pamstore_set_pending(all->state, pending, why, sizeof(why)) < 0)
+        return local_error(why);
+    r = pamtimer_start(id, all->dir, all->state, seconds);
+    if (r == 0)
+        return EXIT_CODE_OK;
+    (void)pamstore_clear_pending(all->state, why, sizeof(why));
+    output_error("nothing can be started that would undo the change later: %s", strerror(-r));
+    return EXIT_CODE_LOCAL;
+}
+
+static int refuse_pending(struct changes *all)
+{
+    _cleanup_json_ json_t *pending = NULL;
+    char why[512], when[64];
+
+    if (pamstore_pending(all->state, &pending, why, sizeof(why)) == -ENOENT)
+        return EXIT_CODE_OK;
+    output_when(json_object_get(pending, "until"), when, sizeof(when));
+    output_error("an earlier change waits to be confirmed (else it is undone %s)\n"
+                 "First: countersign pam confirm, or countersign pam rollback",
+                 when[0] ? when : "at the next boot");
+    return EXIT_CODE_LOCAL;
+}
+
+static int report_enabled(struct cli *c, struct changes *all, int64_t seconds)
+{
+    _cleanup_json_ json_t *now = names_of(all, false), *before = names_of(all, true);
+    char names[1024], span[32];
+
+    if (!now || !before)
+        return call_no_memory();
+    if (c->out.format == OUTPUT_JSON) {
+        _cleanup_json_ json_t *v = json_pack("{s:O, s:O, s:I}", "enabled", now, "already", before,
+                                             "rollback_seconds", (json_int_t)seconds);
+
+        return v && output_json(v) == 0 ? EXIT_CODE_OK : call_no_memory();
+    }
+    for (size_t i = 0; i < all->n; i++)
+        if (all->item[i].note[0])
+            printf("%s: %s.\n", all->item[i].service, all->item[i].note);
+    join_names(before, names, sizeof(names));
+    if (names[0])
+        printf("Enabled before already: %s.\n", names);
+    join_names(now, names, sizeof(names));
+    if (!names[0])
+        return EXIT_CODE_OK;
+    show_done(c, NULL, "Enabled: %s.", names);
+    clock_human(seconds, span, sizeof(span));
+    if (seconds > 0)
+        printf(
+            "Undone by itself in %s (and at a reboot), unless you run: countersign pam confirm\n",
+            span);
+    printf("Now keep this terminal open, and try to log in from another one.\n"
+           "To undo it: countersign pam disable");
+    for (size_t i = 0; i < all->n; i++)
+        printf("%s%s", all->item[i].already ? "" : " ",
+               all->item[i].already ? "" : all->item[i].service);
+    putchar('\n');
+    return EXIT_CODE_OK;
+}
+
+static bool names_ssh(const struct changes *all)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (strcmp(all->item[i].service, "sshd") == 0)
+            return true;
+    return false;
+}
+
+static int enable_locked(struct cli *c, struct changes *all, int64_t seconds)
+{
+    _cleanup_json_ json_t *now = NULL;
+    char why[512];
+    int code = refuse_pending(all);
+
+    if (code == EXIT_CODE_OK)
+        code = plan_all(all);
+    if (code == EXIT_CODE_OK && pamcheck_all(c, names_ssh(all)) > 0 &&
+        !args_bool(&c->args, "force")) {
+        output_error("put right what is marked above first (or -force). Nothing was changed");
+        code = EXIT_CODE_LOCAL;
+    }
+    now = names_of(all, false);
+    if (code != EXIT_CODE_OK)
+        return code;
+    if (seconds > 0 && json_array_size(now) > 0)
+        code = arm(all, seconds);
+    if (code != EXIT_CODE_OK)
+        return code;
+    code = write_all(all);
+    if (code == EXIT_CODE_OK)
+        return report_enabled(c, all, seconds);
+    if (seconds > 0) {
+        (void)pamstore_clear_pending(all->state, why, sizeof(why));
+        pamtimer_stop();
+    }
+    return code;
+}
+
+static int run_enable(struct cli *c)
+{
+    const char *rollback = args_str(&c->args, "rollback");
+    _cleanup_(changes_freep) struct changes *all = changes_new(c);
+    int64_t seconds = 0;
+    char why[512];
+    int lock, code;
+
+    if (!all)
+        return call_no_memory();
+    if (rollback && (clock_parse_duration(rollback, &seconds) < 0 || seconds < 1)) {
+        output_error("-rollback takes a time, as 10m; not \"%s\"", rollback);
+        return EXIT_CODE_LOCAL;
+    }
+    lock = pamstore_lock(all->state, why, sizeof(why));
+    if (lock < 0)
+        return local_error(why);
+    code = enable_locked(c, all, seconds);
+    close(lock);
+    return code;
+}
+
+/* --- disable ------------------------------------------------------------------------------------
+ */
+
+static int disable_one(struct cli *c, const char *service)
+{
+    _cleanup_buf_ struct buf before = BUF_INIT(PAMSTACK_TEXT_MAX),
+                             after = BUF_INIT(PAMSTACK_TEXT_MAX);
+    char why[512];
+    int r;
+
+    if (!good_name(service))
+        return EXIT_CODE_LOCAL;
+    if (pamstore_read(dir_of(c), service, &before, why, sizeof(why)) < 0)
+        return local_error(why);
+    r = pamfile_disable(buf_str(&before), before.len, &after, why, sizeof(why));
+    if (r == PAMFILE_NOT_OURS)
+        return show_done(c, NULL, "%s was not enabled.", service);
+    if (r == PAMFILE_REFUSED) {
+        output_error("%s/%s is left as it is: %s\nThe file as it was before us: %s/%s.before",
+                     dir_of(c), service, why, state_of(c), service);
+        return EXIT_CODE_LOCAL;
+    }
+    if (r < 0)
+        return call_no_memory();
+    if (pamstore_write(dir_of(c), service, &after, why, sizeof(why)) < 0)
+        return local_error(why);
+    return show_done(c, NULL, "Disabled: %s.", service);
+}
+
+static int run_disable(struct cli *c)
+{
+    char why[512];
+    int lock = pamstore_lock(state_of(c), why, sizeof(why)), code = EXIT_CODE_OK;
+
+    if (lock < 0)
+        return local_error(why);
+    for (size_t i = 0; i < c->args.n_pos; i++) {
+        int one = disable_one(c, c->args.pos[i]);
+
+        code = code ? code : one;
+    }
+    close(lock);
+    return code;
+}
+
+/* --- confirm and rollback -----------------------------------------------------------------------
+ */
+
+static int run_confirm(struct cli *c)
+{
+    _cleanup_json_ json_t *pending = NULL;
+    char why[512], names[1024];
+    int lock = pamstore_lock(state_of(c), why, sizeof(why)), r;
+
+    if (lock < 0)
+        return local_error(why);
+    r = pamstore_pending(state_of(c), &pending, why, sizeof(why));
+    if (r == 0)
+        r = pamstore_clear_pending(state_of(c), why, sizeof(why));
+    close(lock);
+    if (r == -ENOENT)
+        return local_error(
+            "no change waits to be confirmed: it was undone already, or made for good");
+    if (r < 0)
+        return local_error(why);
+    pamtimer_stop();
+    join_names(json_object_get(pending, "services"), names, sizeof(names));
+    return show_done(c, NULL, "Confirmed: %s stay enabled.", names);
+}
+
+/* The way back in comes first: where our markers were changed, the copy from before us is put back.
+ */
+static int roll_back_one(struct cli *c, const char *service)
+{
+    _cleanup_buf_ struct buf before = BUF_INIT(PAMSTACK_TEXT_MAX),
+                             after = BUF_INIT(PAMSTACK_TEXT_MAX);
+    char why[512];
+    int r = -EINVAL;
+
+    if (!service || !pamstore_is_name(service))
+        return local_error("the note of the change is damaged");
+    if (pamstore_read(dir_of(c), service, &before, why, sizeof(why)) == 0)
+        r = pamfile_disable(buf_str(&before), before.len, &after, why, sizeof(why));
+    if (r == PAMFILE_NOT_OURS)
+        return EXIT_CODE_OK;
+    if (r != 0) {
+        output_note("%s: %s; the copy from before is put back", service, why);
+        buf_reset(&after);
+        r = pamstore_kept(state_of(c), service, &after, why, sizeof(why));
+    }
+    if (r == 0)
+        r = pamstore_write(dir_of(c), service, &after, why, sizeof(why));
+    if (r < 0)
+        return local_error(why);
+    return show_done(c, NULL, "Undone: %s.", service);
+}
+
+static int roll_back_all(struct cli *c, const json_t *pending)
+{
+    const json_t *services = json_object_get(pending, "services"), *s;
+    const char *id = json_string_value(json_object_get(pending, "id"));
+    const char *only = args_str(&c->args, "id");
+    int code = EXIT_CODE_OK;
+    char why[512];
+    size_t i;
+
+    if (only && (!id || strcmp(only, id) != 0))
+        return EXIT_CODE_OK; /* a later change waits: not ours to undo */
+    json_array_foreach(services, i, s)
+    {
+        int one = roll_back_one(c, json_string_value(s));
+
+        code = code ? code : one;
+    }
+    if (code == EXIT_CODE_OK && pamstore_clear_pending(state_of(c), why, sizeof(why)) < 0)
+        return local_error(why);
+    return code;
+}
+
+static int run_rollback(struct cli *c)
+{
+    _cleanup_json_ json_t *pending = NULL;
+    char why[512];
+    int lock = pamstore_lock(state_of(c), why, sizeof(why)), r, code;
+
+    if (lock < 0)
+        return local_error(why);
+    r = pamstore_pending(state_of(c), &pending, why, sizeof(why));
+    if (r == -ENOENT)
+        code = args_has(&c->args, "id") ? EXIT_CODE_OK : show_done(c, NULL, "No change waits.");
+    else
+        code = r < 0 ? local_error(why) : roll_back_all(c, pending);
+    close(lock);
+    return code;
+}
+
+/* --- status -------------------------------------------------------------------------------------
+ */
+
+/* Whether a file holds lines of ours: "enabled", "damaged", or NULL for neither. */
+static const char *state_of_file(const char *dir, const char *name)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(PAMSTACK_TEXT_MAX), out = BUF_INIT(PAMSTACK_TEXT_MAX);
+    char why[512];
+    int r;
+
+    if (!pamstore_is_name(name) || pamstore_read(dir, name, &text, why, sizeof(why)) < 0)
+        return NULL;
+    r = pamfile_disable(buf_str(&text), text.len, &out, why, sizeof(why));
+    return r == 0 ? "enabled" : r == PAMFILE_REFUSED ? "our lines were changed" : NULL;
+}
+
+static int list_services(const char *dir, json_t *found)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *e;
+
+    if (!d)
+        return -errno;
+    while ((e = readdir(d)) != NULL) {
+        const char *state = state_of_file(dir, e->d_name);
+
+        if (state && json_set_str(found, e->d_name, state) < 0) {
+            closedir(d);
+            return -ENOMEM;
+        }
+    }
+    closedir(d);
+    return 0;
+}
+
+static void print_pending(const json_t *pending)
+{
+    char names[1024], when[64];
+
+    join_names(json_object_get(pending, "services"), names, sizeof(names));
+    output_when(json_object_get(pending, "until"), when, sizeof(when));
+    printf("\nWaits to be confirmed: %s. Undone %s, unless: countersign pam confirm\n", names,
+           when[0] ? when : "at the next boot");
+}
+
+static int run_status(struct cli *c)
+{
+    _cleanup_json_ json_t *found = json_object(), *pending = NULL, *v = NULL;
+    char why[512];
+    int r = found ? list_services(dir_of(c), found) : -ENOMEM, waits, code = EXIT_CODE_OK;
+
+    if (r < 0) {
+        output_error("%s: %s", dir_of(c), strerror(-r));
+        return EXIT_CODE_LOCAL;
+    }
+    waits = pamstore_pending(state_of(c), &pending, why, sizeof(why));
+    if (waits < 0 && waits != -ENOENT)
+        output_note("Whether a change waits could not be seen: %s", why);
+    if (c->out.format == OUTPUT_JSON) {
+        v = json_pack("{s:O, s:O?}", "services", found, "pending", pending);
+        code = v && output_json(v) == 0 ? EXIT_CODE_OK : call_no_memory();
+    } else {
+        code = json_object_size(found) > 0 ? show_object(c, found)
+                                           : show_done(c, NULL, "No service is enabled.");
+        if (pending)
+            print_pending(pending);
+    }
+    return code ? code : pending ? EXIT_CODE_REFUSED : EXIT_CODE_OK;
+}
+
+#define FOLDER_FLAGS                                                                               \
+    {"pam-dir", FLAG_STRING, "DIR", "Where the service files are (default " PAMSTORE_DIR ")"},     \
+    {                                                                                              \
+        "state-dir", FLAG_STRING, "DIR", "Where copies are kept (default " PAMSTORE_STATE ")"      \
+    }
+#define END_FLAG                                                                                   \
+    {                                                                                              \
+        NULL, FLAG_BOOL, NULL, NULL                                                                \
+    }
+
+static const struct flag enable_flags[] = {
+    {"rollback", FLAG_STRING, "TIME", "Undo it after this time, and at a reboot, unless confirmed"},
+    {"force", FLAG_BOOL, NULL, "Even if this host does not look ready"},
+    FOLDER_FLAGS,
+    END_FLAG,
+};
+static const struct flag folder_flags[] = {FOLDER_FLAGS, END_FLAG};
+static const struct flag rollback_flags[] = {
+    {"id", FLAG_STRING, "ID", "Only if the change with this id waits"},
+    FOLDER_FLAGS,
+    END_FLAG,
+};
+
+#define LOCAL_EXITS                                                                                \
+    "0 done; 1 wrong usage, not understood, or a local problem (nothing was changed)."
+
+const struct command cmd_pam_rows[] = {
+    {.name = "pam enable",
+     .args = "SERVICE...",
+     .purpose = "Ask for a second factor in a service: sshd, sudo, login, su",
+     .details = "Changes the services' own files in " PAMSTORE_DIR
+                " only, after looking whether the host is\n"
+                "ready. What was there is kept and comes back byte for byte with pam disable. A "
+                "file whose\n"
+                "stack could get around our line is left alone, and you are told why.\n"
+                "With -rollback a mistake cannot lock you out: try a login, then confirm.",
+     .example = "sudo countersign pam enable sshd sudo -rollback=10m",
+     .exits = LOCAL_EXITS,
+     .flags = enable_flags,
+     .min_args = 1,
+     .max_args = SERVICES_MAX,
+     .run = run_enable},
+    {.name = "pam confirm",
+     .args = "",
+     .purpose = "Keep what pam enable -rollback changed",
+     .example = "sudo countersign pam confirm",
+     .exits = "0 done; 1 no change waits, or a local problem.",
+     .flags = folder_flags,
+     .run = run_confirm},
+    {.name = "pam disable",
+     .args = "SERVICE...",
+     .purpose = "Put the services' files back as they were",
+     .example = "sudo countersign pam disable sshd sudo",
+     .exits = LOCAL_EXITS,
+     .flags = folder_flags,
+     .min_args = 1,
+     .max_args = SERVICES_MAX,
+     .run = run_disable},
+    {.name = "pam rollback",
+     .args = "",
+     .purpose = "Undo the change that waits to be confirmed, now",
+     .example = "sudo countersign pam rollback",
+     .exits = "0 done, or nothing waits; 1 something could not be put back.",
+     .flags = rollback_flags,
+     .run = run_rollback},
+    {.name = "pam status",
+     .args = "",
+     .purpose = "Show which services are enabled, and whether a change waits",
+     .example = "countersign pam status",
+     .exits = "0 no change waits; 2 one waits for: countersign pam confirm; 1 a local problem.",
+     .flags = folder_flags,
+     .run = run_status},
+    {.name = NULL},
+};

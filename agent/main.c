@@ -1,0 +1,203 @@
+/* countersignd: wiring. Arguments and configuration, sockets, the loop, readiness. */
+#include <countersign/api.h>
+#include <countersign/connector.h>
+#include <countersign/dialogue.h>
+#include <errno.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "server/config.h"
+#include "server/dev.h"
+#include "server/mount.h"
+#include "server/pam.h"
+#include "server/people.h"
+#include "server/request.h"
+#include "server/revoke.h"
+#include "server/rules.h"
+#include "server/sockets.h"
+#include "server/watch.h"
+#include "vault/audit.h"
+
+/* --- The parts ---------------------------------------------------------------------------------------- */
+
+static void on_commit(void *data)
+{
+    struct agent *a = data;
+    watch_committed(a->watch);
+}
+
+/* After a lost turn the rules and mounts in memory are read again: they must agree with the store. */
+static void on_commit_failed(void *data)
+{
+    struct agent *a = data;
+    if (vault_state(a->vault) != VAULT_UNSEALED)
+        return;
+    (void)rules_load(a->rules, a->vault);
+    (void)mounts_load(a->mounts, a->vault);
+}
+
+static void on_connector(void *data)
+{
+    revoke_sweep(data);
+}
+
+static int on_hup(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_, void *data)
+{
+    struct agent *a = data;
+    if (vault_state(a->vault) == VAULT_UNSEALED && a->audit_path)
+        agent_open_audit(a);
+    return 0;
+}
+
+static int watch_signals(struct agent *a)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    int e = sd_event_add_signal(a->loop, NULL, SIGTERM, NULL, NULL);
+    if (e >= 0)
+        e = sd_event_add_signal(a->loop, NULL, SIGINT, NULL, NULL);
+    if (e >= 0)
+        e = sd_event_add_signal(a->loop, NULL, SIGHUP, on_hup, a);
+    return e;
+}
+
+static int make_workers(struct agent *a)
+{
+    int e = workers_new(a->loop, 4, 256, &a->nss);
+    if (e == 0)
+        e = workers_new(a->loop, 1, 32, &a->kdf);
+    if (e == 0)
+        e = people_new(a->nss, &a->people);
+    return e;
+}
+
+static int make_rooms(struct agent *a)
+{
+    static const struct lease_ops ops = {.revoke = revoke_start, .changed = watch_changed};
+    a->rules = rules_new();
+    a->mounts = mounts_new();
+    if (!a->rules || !a->mounts)
+        return -ENOMEM;
+    int e = turn_new(a->loop, a->vault, &a->turn);
+    if (e == 0)
+        e = leases_new(a->vault, turn_effects(a->turn), &ops, a, &a->leases);
+    if (e == 0)
+        e = link_new(a->loop, &a->link);
+    if (e == 0)
+        e = watch_new(a, &a->watch);
+    return e;
+}
+
+static int make_agent(struct agent *a, const struct config *c)
+{
+    char why[256] = "";
+    int e = sd_event_default(&a->loop);
+    if (e >= 0)
+        e = watch_signals(a);
+    if (e >= 0) {
+        e = vault_open(c->store, &a->vault, why, sizeof(why));
+        if (e < 0)
+            fprintf(stderr, "countersignd: the store %s can't be opened: %s\n", c->store,
+                    why[0] ? why : strerror(-e));
+    }
+    if (e >= 0)
+        e = make_workers(a);
+    if (e >= 0)
+        e = make_rooms(a);
+    if (e >= 0)
+        e = pam_new(a, &a->pam);
+    if (e >= 0)
+        e = pipeline_start(a, &a->http);
+    if (e < 0)
+        return e;
+    turn_on_commit(a->turn, on_commit, a);
+    turn_on_failure(a->turn, on_commit_failed, a);
+    link_on_up(a->link, on_connector, a);
+    return 0;
+}
+
+/* Keys are wiped by closing the vault. What a hanging thread may still look at is left to the kernel. */
+static void close_agent(struct agent *a)
+{
+    http_free(a->http);
+    pam_free(a->pam);
+    link_free(a->link);
+    watch_free(a->watch);
+    leases_free(a->leases);
+    turn_free(a->turn);
+    if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
+        (void)audit_export_sync(a->vault);
+    vault_close(a->vault);
+    rules_free(a->rules);
+    mounts_free(a->mounts);
+    people_free(a->people);
+    workers_free(a->nss);
+    workers_free(a->kdf);
+    if (a->unsealing)
+        mem_free(a->unsealing, sizeof(*a->unsealing));
+    sd_event_unref(a->loop);
+}
+
+/* Every connection is a descriptor: use what the unit allows. */
+static void raise_limits(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+        return;
+    l.rlim_cur = l.rlim_max < 16384 ? l.rlim_max : 16384;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
+}
+
+static int run(const struct config *c)
+{
+    struct agent a = {.audit_path = c->audit_log, .root_uid = c->dev ? geteuid() : 0, .dev = c->dev};
+    a.started_ms = clock_wall_ms();
+    int e = make_agent(&a, c);
+    if (e >= 0)
+        e = sockets_open(&a, c);
+    if (e >= 0 && c->dev)
+        e = dev_start(&a, c);
+    if (e >= 0) {
+        (void)sd_event_set_watchdog(a.loop, 1);
+        (void)sd_notify(0, "READY=1");
+        e = sd_event_loop(a.loop);
+    }
+    if (e < 0)
+        fprintf(stderr, "countersignd: %s\n", strerror(-e));
+    (void)sd_notify(0, "STOPPING=1");
+    close_agent(&a);
+    return e < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct config c;
+    if (mem_harden_process() < 0 || sodium_init() < 0) {
+        fprintf(stderr, "countersignd: the process can't be hardened\n");
+        return 1;
+    }
+    json_init();
+    raise_limits();
+    umask(0077);
+    int r = config_read(argc, argv, &c);
+    if (r == 0)
+        r = run(&c);
+    else
+        r = r < 0 ? 1 : 0;
+    config_clear(&c);
+    return r;
+}

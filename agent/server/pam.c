@@ -1,0 +1,441 @@
+#include "server/pam.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include "server/login.h"
+#include "server/people.h"
+#include "server/watch.h"
+
+#define PAM_PRIORITY (-100) /* before the API's sockets */
+#define HASH_MS 10000
+
+struct door {
+    struct door *next;
+    struct pam_server *server;
+    sd_event_source *source;
+    int fd;
+    bool user_socket;
+};
+
+/* One dialogue. `busy`: a turn, a worker or NSS will come back to it, so it may not be freed. */
+struct dialogue {
+    struct dialogue *next;
+    struct pam_server *server;
+    int fd;
+    uid_t uid;
+    sd_event_source *source, *timer;
+    struct login login;
+    bool begun, asked, busy, closed;
+};
+
+struct pam_server {
+    struct agent *agent;
+    struct door *doors;
+    struct dialogue *dialogues;
+};
+
+/* --- The life of a connection ------------------------------------------------------------------------ */
+
+static void dialogue_free(struct dialogue *d)
+{
+    for (struct dialogue **p = &d->server->dialogues; *p; p = &(*p)->next) {
+        if (*p == d) {
+            *p = d->next;
+            break;
+        }
+    }
+    sd_event_source_disable_unref(d->source);
+    sd_event_source_disable_unref(d->timer);
+    if (d->fd >= 0)
+        close(d->fd);
+    login_clear(&d->login);
+    free(d);
+}
+
+/* Ends it now, or, when somebody still comes back to it, then. */
+static void hang_up(struct dialogue *d)
+{
+    d->closed = true;
+    d->source = sd_event_source_disable_unref(d->source);
+    d->timer = sd_event_source_disable_unref(d->timer);
+    if (!d->busy)
+        dialogue_free(d);
+}
+
+static void send_record(struct dialogue *d, const struct dialogue_record *r)
+{
+    if (!r->bad)
+        (void)send(d->fd, r->bytes, r->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static int on_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    hang_up(data);
+    return 0;
+}
+
+/* Without its deadline a dialogue may not go on: false means that the caller hangs up. */
+static bool arm(struct dialogue *d, uint64_t ms, sd_event_time_handler_t fn)
+{
+    d->timer = sd_event_source_disable_unref(d->timer);
+    return sd_event_add_time_relative(d->server->agent->loop, &d->timer, CLOCK_MONOTONIC, ms * 1000, 0, fn, d) >= 0;
+}
+
+/* --- Saying ------------------------------------------------------------------------------------------- */
+
+static void send_text(struct dialogue *d, enum dialogue_type type, enum dialogue_style style, const char *text)
+{
+    struct dialogue_record r;
+    dialogue_start(&r, type);
+    dialogue_put_u8(&r, DIALOGUE_TAG_STYLE, (uint8_t)style);
+    dialogue_put_str(&r, DIALOGUE_TAG_TEXT, text);
+    send_record(d, &r);
+}
+
+static void send_verdict(struct dialogue *d)
+{
+    struct login *l = &d->login;
+    struct dialogue_record r;
+    if (l->inform[0])
+        send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->inform);
+    dialogue_start(&r, DIALOGUE_VERDICT);
+    dialogue_put_u8(&r, DIALOGUE_TAG_VERDICT, (uint8_t)l->verdict);
+    dialogue_put_str(&r, DIALOGUE_TAG_USER, l->user);
+    if (l->verdict == DIALOGUE_ALLOW && l->new_handle[0])
+        dialogue_put_str(&r, DIALOGUE_TAG_HANDLE, l->new_handle);
+    send_record(d, &r);
+    sd_journal_send("MESSAGE=%s for %s by %s: verdict %d: %s", l->service, l->user, l->peer.comm,
+                    (int)l->verdict, l->why[0] ? l->why : "-", "PRIORITY=%d",
+                    l->verdict == DIALOGUE_ALLOW || l->verdict == DIALOGUE_IGNORE ? LOG_INFO : LOG_NOTICE,
+                    "COUNTERSIGN_USER=%s", l->user, "COUNTERSIGN_SERVICE=%s", l->service, NULL);
+    hang_up(d);
+}
+
+static int on_delay_over(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    send_verdict(data);
+    return 0;
+}
+
+static void step(struct dialogue *d, int (*fn)(struct login *l));
+
+/* --- Passphrases on a worker --------------------------------------------------------------------------- */
+
+static void hash_work(void *data)
+{
+    struct login *l = &((struct dialogue *)data)->login;
+    l->hash_matches = factor_passphrase_matches(l->hash, l->answer);
+}
+
+static void hash_late(void *data)
+{
+    struct dialogue *d = data;
+    d->busy = false;
+    dialogue_free(d);
+}
+
+/* After a deadline the worker still reads the login: it is freed when the worker is through. */
+static void hash_done(void *data, int error)
+{
+    struct dialogue *d = data;
+    if (error) {
+        d->closed = true;
+        shutdown(d->fd, SHUT_RDWR);
+        return;
+    }
+    d->busy = false;
+    mem_wipe(d->login.answer, sizeof(d->login.answer));
+    step(d, login_hashed);
+}
+
+static void start_hash(struct dialogue *d)
+{
+    d->busy = true;
+    if (workers_run(d->server->agent->kdf, hash_work, hash_done, hash_late, d, HASH_MS) == 0)
+        return;
+    d->busy = false;
+    d->login.verdict = DIALOGUE_UNAVAIL;
+    send_verdict(d);
+}
+
+/* --- Steps -------------------------------------------------------------------------------------------- */
+
+struct stepping {
+    struct dialogue *dialogue;
+    int (*fn)(struct login *l);
+};
+
+static int step_run(void *data)
+{
+    struct stepping *s = data;
+    return s->fn(&s->dialogue->login);
+}
+
+static void next(struct dialogue *d)
+{
+    struct login *l = &d->login;
+    switch (l->next) {
+    case LOGIN_PROMPT:
+        d->asked = true;
+        send_text(d, DIALOGUE_PROMPT, DIALOGUE_STYLE_ECHO_OFF, l->text);
+        if (!arm(d, PAM_ANSWER_MS, on_timeout))
+            hang_up(d);
+        return;
+    case LOGIN_HASH:
+        start_hash(d);
+        return;
+    case LOGIN_VERDICT:
+        if (l->delay_ms <= 0 || !arm(d, (uint64_t)l->delay_ms, on_delay_over))
+            send_verdict(d);
+        return;
+    }
+}
+
+static void step_done(void *data, int error)
+{
+    struct stepping *s = data;
+    struct dialogue *d = s->dialogue;
+    struct login *l = &d->login;
+    free(s);
+    d->busy = false;
+    if (error) {
+        l->next = LOGIN_VERDICT;
+        l->verdict = DIALOGUE_UNAVAIL;
+        l->watch = false;
+        sd_journal_print(LOG_ERR, "a login step failed: %s", strerror(-error));
+    }
+    if (l->watch)
+        watch_session(d->server->agent->watch, &l->session);
+    l->watch = false;
+    if (d->closed)
+        dialogue_free(d);
+    else
+        next(d);
+}
+
+static void step(struct dialogue *d, int (*fn)(struct login *l))
+{
+    struct stepping *s = calloc(1, sizeof(*s));
+    if (s) {
+        *s = (struct stepping){.dialogue = d, .fn = fn};
+        d->busy = true;
+        if (turn_add(d->server->agent->turn, TURN_PAM, step_run, step_done, s) == 0)
+            return;
+        d->busy = false;
+        free(s);
+    }
+    d->login.verdict = DIALOGUE_UNAVAIL;
+    send_verdict(d);
+}
+
+/* --- BEGIN -------------------------------------------------------------------------------------------- */
+
+static bool copy_person(struct login *l, const struct person *p)
+{
+    l->groups = calloc(p->n_groups ? p->n_groups : 1, sizeof(char *));
+    for (size_t i = 0; l->groups && i < p->n_groups; i++) {
+        l->groups[i] = strdup(p->groups[i]);
+        if (!l->groups[i])
+            return false;
+        l->n_groups++;
+    }
+    l->uid = p->uid;
+    l->known = l->groups != NULL;
+    return l->known;
+}
+
+static void on_person(const struct person *p, int error, void *data)
+{
+    struct dialogue *d = data;
+    struct login *l = &d->login;
+    d->busy = false;
+    if (d->closed) {
+        dialogue_free(d);
+        return;
+    }
+    if (error || (p->exists && !copy_person(l, p)))
+        l->nss_failed = true;
+    /* A screen locker speaks for its own uid only. */
+    if (d->login.user_socket && (!l->known || l->uid != d->uid)) {
+        sd_journal_print(LOG_WARNING, "uid %d asked for another user on the user socket", (int)d->uid);
+        send_verdict(d);
+        return;
+    }
+    step(d, login_begin);
+}
+
+static bool take_begin(struct dialogue *d, const struct dialogue_parsed *m)
+{
+    struct login *l = &d->login;
+    char info[DIALOGUE_AUTH_INFO_MAX + 1];
+    l->hook = dialogue_u8(m, DIALOGUE_TAG_HOOK);
+    l->flags = dialogue_u8(m, DIALOGUE_TAG_FLAGS);
+    if (m->type != DIALOGUE_BEGIN || l->hook < DIALOGUE_HOOK_AUTH || l->hook > DIALOGUE_HOOK_CLOSE ||
+        !dialogue_text(m, DIALOGUE_TAG_SERVICE, l->service, sizeof(l->service)) ||
+        !dialogue_text(m, DIALOGUE_TAG_USER, l->user, sizeof(l->user)) || !l->user[0] || !l->service[0])
+        return false;
+    dialogue_text(m, DIALOGUE_TAG_RUSER, l->ruser, sizeof(l->ruser));
+    dialogue_text(m, DIALOGUE_TAG_RHOST, l->rhost, sizeof(l->rhost));
+    dialogue_text(m, DIALOGUE_TAG_TTY, l->tty, sizeof(l->tty));
+    dialogue_text(m, DIALOGUE_TAG_HANDLE, l->handle, sizeof(l->handle));
+    if (l->user_socket) {
+        if (l->hook > DIALOGUE_HOOK_ACCOUNT)
+            return false;
+        snprintf(l->service, sizeof(l->service), "screen-lock");
+        l->handle[0] = '\0';
+    }
+    bool has_info = dialogue_text(m, DIALOGUE_TAG_AUTH_INFO, info, sizeof(info));
+    login_take_origin(l, has_info ? info : NULL);
+    return true;
+}
+
+static void begin(struct dialogue *d, const struct dialogue_parsed *m)
+{
+    struct people *people = d->server->agent->people;
+    struct login *l = &d->login;
+    d->begun = true;
+    if (!take_begin(d, m) || peer_read(d->fd, &l->peer) < 0 || !arm(d, PAM_ANSWER_MS, on_timeout)) {
+        hang_up(d);
+        return;
+    }
+    l->agent = d->server->agent;
+    d->busy = true;
+    const struct person *p = NULL;
+    static const struct person nobody;
+    if (!person_valid_name(l->user))
+        p = &nobody; /* a name that can't be one costs the same prompts */
+    else
+        p = people_known(people, l->user, 0);
+    if (p) {
+        on_person(p, 0, d);
+        return;
+    }
+    int e = people_ask(people, l->user, 0, on_person, d);
+    if (e < 0)
+        on_person(NULL, e, d);
+}
+
+/* --- Receiving ---------------------------------------------------------------------------------------- */
+
+static void take_answer(struct dialogue *d, const struct dialogue_parsed *m)
+{
+    struct login *l = &d->login;
+    if (m->type != DIALOGUE_ANSWER || !d->asked || !arm(d, PAM_ANSWER_MS, on_timeout)) {
+        hang_up(d); /* ABORT: the conversation was given up */
+        return;
+    }
+    d->asked = false;
+    dialogue_text(m, DIALOGUE_TAG_ANSWER, l->answer, sizeof(l->answer));
+    step(d, login_answer);
+}
+
+static int on_readable(sd_event_source *s _unused_, int fd, uint32_t revents _unused_, void *data)
+{
+    struct dialogue *d = data;
+    struct dialogue_parsed m;
+    uint8_t packet[DIALOGUE_RECORD_MAX + 1];
+    ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    /* A packet that comes while we work, or after garbage, ends the dialogue: nobody sends one. */
+    if (n <= 0 || d->busy || dialogue_parse(packet, (size_t)n, &m) < 0)
+        hang_up(d);
+    else if (!d->begun)
+        begin(d, &m);
+    else
+        take_answer(d, &m);
+    mem_wipe(packet, n > 0 ? (size_t)n : 0);
+    return 0;
+}
+
+/* --- Accepting ---------------------------------------------------------------------------------------- */
+
+static bool has_room(const struct pam_server *s, uid_t uid)
+{
+    size_t all = 0, own = 0;
+    for (const struct dialogue *d = s->dialogues; d; d = d->next) {
+        all++;
+        own += d->uid == uid;
+    }
+    /* Half of the places are root's alone: logins go on while users fill theirs. */
+    if (uid == 0 || uid == s->agent->root_uid)
+        return all < PAM_CONNECTIONS_MAX;
+    return own < PAM_CONNECTIONS_PER_UID && all < PAM_CONNECTIONS_MAX / 2;
+}
+
+static int on_connect(sd_event_source *source _unused_, int listen_fd, uint32_t revents _unused_, void *data)
+{
+    struct door *door = data;
+    struct pam_server *s = door->server;
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return 0;
+    struct ucred cred;
+    socklen_t n = sizeof(cred);
+    struct dialogue *d = NULL;
+    bool ok = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0 && has_room(s, cred.uid) &&
+              (door->user_socket || cred.uid == 0 || cred.uid == s->agent->root_uid);
+    d = ok ? calloc(1, sizeof(*d)) : NULL;
+    if (!d) {
+        close(fd);
+        return 0;
+    }
+    *d = (struct dialogue){.server = s, .fd = fd, .uid = cred.uid, .next = s->dialogues};
+    d->login.user_socket = door->user_socket;
+    d->login.peer.pidfd = -1;
+    s->dialogues = d;
+    if (sd_event_add_io(s->agent->loop, &d->source, fd, EPOLLIN, on_readable, d) < 0 ||
+        sd_event_source_set_priority(d->source, PAM_PRIORITY) < 0) {
+        hang_up(d);
+        return 0;
+    }
+    if (!arm(d, PAM_FIRST_MS, on_timeout))
+        hang_up(d);
+    return 0;
+}
+
+int pam_new(struct agent *a, struct pam_server **out)
+{
+    struct pam_server *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->agent = a;
+    *out = s;
+    return 0;
+}
+
+int pam_listen(struct pam_server *s, int fd, bool user_socket)
+{
+    struct door *door = calloc(1, sizeof(*door));
+    if (!door)
+        return -ENOMEM;
+    *door = (struct door){.server = s, .fd = fd, .user_socket = user_socket, .next = s->doors};
+    int e = sd_event_add_io(s->agent->loop, &door->source, fd, EPOLLIN, on_connect, door);
+    if (e >= 0)
+        e = sd_event_source_set_priority(door->source, user_socket ? 0 : PAM_PRIORITY);
+    s->doors = door;
+    return e < 0 ? e : 0;
+}
+
+void pam_free(struct pam_server *s)
+{
+    if (!s)
+        return;
+    for (struct dialogue *d = s->dialogues, *following; d; d = following) {
+        following = d->next;
+        dialogue_free(d);
+    }
+    for (struct door *d = s->doors, *following; d; d = following) {
+        following = d->next;
+        sd_event_source_disable_unref(d->source);
+        close(d->fd);
+        free(d);
+    }
+    free(s);
+}

@@ -1,0 +1,19 @@
+/* The PAM dialogue's sockets (countersign/dialogue.h): one connection a hook. */
+#ifndef COUNTERSIGN_SERVER_PAM_H
+#define COUNTERSIGN_SERVER_PAM_H
+
+#include "server/agent.h"
+
+#define PAM_CONNECTIONS_MAX 512
+#define PAM_CONNECTIONS_PER_UID 32  /* for uid 0: PAM_CONNECTIONS_MAX */
+#define PAM_FIRST_MS 10000          /* connect to BEGIN */
+#define PAM_ANSWER_MS 180000        /* a person's time to type */
+
+struct pam_server;
+
+int pam_new(struct agent *a, struct pam_server **out);
+/* Adds a listening SOCK_SEQPACKET socket, owned from then on. user_socket: pam-user.sock. */
+int pam_listen(struct pam_server *s, int fd, bool user_socket);
+void pam_free(struct pam_server *s);
+
+#endif

@@ -1,0 +1,302 @@
+#include "server/watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "identity/throttle.h"
+#include "identity/token.h"
+#include "vault/audit.h"
+
+#define TICK_MS 30000     /* the longest time between two looks */
+#define EXPORT_MS 1000    /* from an audit line in its file to that file on the disk */
+#define DUE_BATCH 256     /* rows that one turn drives */
+#define SWEEP_BATCH 512
+
+struct leader {
+    struct leader *next;
+    struct watch *watch;
+    char id[SESSION_ID_MAX];
+    int pidfd;
+    sd_event_source *source;
+};
+
+struct watch {
+    struct agent *agent;
+    sd_event_source *timer, *export_timer;
+    struct leader *leaders;
+    int64_t swept_ms;
+    bool queued;
+};
+
+/* --- Sessions --------------------------------------------------------------------------------------- */
+
+static int token_gone(const char *id, void *data)
+{
+    struct agent *a = data;
+    size_t n;
+    return lease_revoke_token(a->leases, id, "its token ended", clock_wall_ms(), &n);
+}
+
+int watch_end_session(struct agent *a, const char *id, const char *reason)
+{
+    struct session s;
+    size_t n = 0;
+    char text[200];
+    int e = session_get(a->vault, id, &s);
+    if (e != 0)
+        return e;
+    snprintf(text, sizeof(text), "the login session ended: %s", reason);
+    e = lease_revoke_lifetime(a->leases, "session", id, text, clock_wall_ms(), &n);
+    if (e >= 0)
+        e = token_session_ended(a->vault, id, token_gone, a);
+    if (e >= 0)
+        e = session_close(a->vault, id);
+    _cleanup_json_ json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "event", "close", "session", id,
+                                            "user", s.user, "service", s.service, "leases", (json_int_t)n,
+                                            "reason", reason);
+    if (e >= 0)
+        e = line ? audit_append(a->vault, "session", line) : -ENOMEM;
+    return e < 0 ? e : 0;
+}
+
+static void leader_free(struct leader *l)
+{
+    sd_event_source_disable_unref(l->source);
+    if (l->pidfd >= 0)
+        close(l->pidfd);
+    free(l);
+}
+
+static void unlink_leader(struct leader *l)
+{
+    for (struct leader **p = &l->watch->leaders; *p; p = &(*p)->next) {
+        if (*p == l) {
+            *p = l->next;
+            return;
+        }
+    }
+}
+
+static int leader_gone(void *data)
+{
+    struct leader *l = data;
+    int e = watch_end_session(l->watch->agent, l->id, "its leading process has gone");
+    return e < 0 ? e : 0;
+}
+
+static void leader_done(void *data, int error)
+{
+    struct leader *l = data;
+    if (error) /* found again at the next tick, by its leader not being alive */
+        sd_journal_print(LOG_ERR, "session %s: its end could not be recorded: %s", l->id, strerror(-error));
+    unlink_leader(l);
+    leader_free(l);
+}
+
+static int on_leader_exit(sd_event_source *s, int fd _unused_, uint32_t revents _unused_, void *data)
+{
+    struct leader *l = data;
+    (void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
+    if (turn_add(l->watch->agent->turn, TURN_BACKGROUND, leader_gone, leader_done, l) < 0)
+        leader_done(l, -ENOMEM);
+    return 0;
+}
+
+void watch_session(struct watch *w, const struct session *s)
+{
+    struct leader *l = calloc(1, sizeof(*l));
+    if (!l)
+        return; /* the tick finds it */
+    l->watch = w;
+    snprintf(l->id, sizeof(l->id), "%s", s->id);
+    l->pidfd = (int)syscall(SYS_pidfd_open, s->leader, 0);
+    if (l->pidfd < 0 || !session_alive(s) ||
+        sd_event_add_io(w->agent->loop, &l->source, l->pidfd, EPOLLIN, on_leader_exit, l) < 0) {
+        leader_free(l);
+        return;
+    }
+    l->next = w->leaders;
+    w->leaders = l;
+}
+
+struct dead {
+    struct agent *agent;
+    bool adopt; /* watch those alive */
+    const char *reason;
+};
+
+static int end_if_dead(const struct session *s, void *data)
+{
+    struct dead *d = data;
+    if (!session_alive(s)) {
+        int e = watch_end_session(d->agent, s->id, d->reason);
+        return e < 0 ? e : 0;
+    }
+    if (d->adopt)
+        watch_session(d->agent->watch, s);
+    return 0;
+}
+
+/* --- The timer -------------------------------------------------------------------------------------- */
+
+static int sweep(struct watch *w, int64_t now)
+{
+    struct agent *a = w->agent;
+    struct dead d = {.agent = a, .reason = "its leading process has gone"};
+    if (now - w->swept_ms < TICK_MS && now >= w->swept_ms)
+        return 0;
+    w->swept_ms = now;
+    int e = session_each(a->vault, end_if_dead, &d);
+    if (e >= 0)
+        e = throttle_sweep(a->vault, now, SWEEP_BATCH);
+    if (e >= 0)
+        e = session_sweep(a->vault, now, SWEEP_BATCH);
+    return e;
+}
+
+static int tick_turn(void *data)
+{
+    struct watch *w = data;
+    bool more = false;
+    int64_t now = clock_wall_ms();
+    w->queued = false;
+    if (vault_state(w->agent->vault) != VAULT_UNSEALED)
+        return 0;
+    int e = token_expire(w->agent->vault, now, DUE_BATCH, token_gone, w->agent);
+    if (e >= 0)
+        e = lease_due(w->agent->leases, now, DUE_BATCH, &more);
+    if (e >= 0)
+        e = sweep(w, now);
+    return e < 0 ? e : 0;
+}
+
+static void arm(struct watch *w, int64_t in_ms)
+{
+    uint64_t usec = in_ms > 0 ? (uint64_t)in_ms * 1000 : 0;
+    (void)sd_event_source_set_time_relative(w->timer, usec);
+    (void)sd_event_source_set_enabled(w->timer, SD_EVENT_ONESHOT);
+}
+
+static int64_t until_next(struct watch *w)
+{
+    int64_t now = clock_wall_ms(), due, in = TICK_MS;
+    if (lease_next_due(w->agent->leases, &due) == 0 && due - now < in)
+        in = due - now;
+    if (token_next_due(w->agent->vault, &due) == 0 && due - now < in)
+        in = due - now;
+    return in > 0 ? in : 0;
+}
+
+static void tick_done(void *data, int error)
+{
+    struct watch *w = data;
+    if (vault_state(w->agent->vault) != VAULT_UNSEALED)
+        return;
+    arm(w, error ? 1000 : until_next(w));
+}
+
+static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    struct watch *w = data;
+    if (w->queued)
+        return 0;
+    w->queued = turn_add(w->agent->turn, TURN_BACKGROUND, tick_turn, tick_done, w) == 0;
+    if (!w->queued)
+        arm(w, 1000);
+    return 0;
+}
+
+void watch_changed(void *data)
+{
+    struct agent *a = data;
+    arm(a->watch, until_next(a->watch));
+}
+
+/* --- The audit log's file ----------------------------------------------------------------------------- */
+
+static int on_export_due(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    struct watch *w = data;
+    if (vault_state(w->agent->vault) == VAULT_UNSEALED)
+        (void)audit_export_sync(w->agent->vault);
+    return 0;
+}
+
+void watch_committed(struct watch *w)
+{
+    int enabled = SD_EVENT_OFF;
+    if (vault_state(w->agent->vault) != VAULT_UNSEALED)
+        return;
+    if (audit_export_run(w->agent->vault) == AUDIT_E_BROKEN)
+        agent_alert(w->agent, "audit log damaged",
+                    "the audit log lost or changed lines that were safely in it; the new ones go on behind a "
+                    "new header: countersign audit verify");
+    (void)sd_event_source_get_enabled(w->export_timer, &enabled);
+    if (enabled != SD_EVENT_OFF)
+        return;
+    (void)sd_event_source_set_time_relative(w->export_timer, EXPORT_MS * 1000);
+    (void)sd_event_source_set_enabled(w->export_timer, SD_EVENT_ONESHOT);
+}
+
+int watch_new(struct agent *a, struct watch **out)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    w->agent = a;
+    int e = sd_event_add_time_relative(a->loop, &w->timer, CLOCK_BOOTTIME, 0, 1000, on_timer, w);
+    if (e >= 0)
+        e = sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
+    if (e >= 0)
+        e = sd_event_add_time_relative(a->loop, &w->export_timer, CLOCK_MONOTONIC, 0, 0, on_export_due, w);
+    if (e >= 0)
+        e = sd_event_source_set_enabled(w->export_timer, SD_EVENT_OFF);
+    if (e < 0) {
+        watch_free(w);
+        return e;
+    }
+    *out = w;
+    return 0;
+}
+
+void watch_stop(struct watch *w)
+{
+    (void)sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
+    for (struct leader *l = w->leaders, *next; l; l = next) {
+        next = l->next;
+        leader_free(l);
+    }
+    w->leaders = NULL;
+}
+
+void watch_free(struct watch *w)
+{
+    if (!w)
+        return;
+    if (w->timer)
+        watch_stop(w);
+    sd_event_source_disable_unref(w->timer);
+    sd_event_source_disable_unref(w->export_timer);
+    free(w);
+}
+
+static int start_turn(void *data)
+{
+    struct watch *w = data;
+    struct dead d = {.agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
+    int e = session_each(w->agent->vault, end_if_dead, &d);
+    if (e >= 0)
+        e = lease_restart(w->agent->leases, clock_wall_ms());
+    return e < 0 ? e : 0;
+}
+
+int watch_start(struct watch *w)
+{
+    return turn_add(w->agent->turn, TURN_BACKGROUND, start_turn, tick_done, w);
+}

@@ -1,0 +1,233 @@
+# Goal: what every story and case on a booted host needs: the host with Countersign installed, people who
+# log in to it by ssh, their one-time codes, and a database. Sourced after tap.sh, or after something
+# with the same words.
+#
+#   stage_boot NAME            boots PREFIX-NAME; it goes when this script ends
+#   stage_install              `make install` into it, and starts countersign.target
+#   stage_people               ada (sre, sudo), bea and cal (dba), the services shop and batch; sshd, sudo
+#   stage_database             the database shop, its readers, an admin account that is no superuser
+#   inside [-u USER] CMD...    a command in the host, in no login session
+#   dialogue CMD... < ANSWERS  a command on a terminal (see tests/lib/dialogue)
+#   enrol USER                 gives USER a TOTP factor through the API, as root; recovery codes are kept
+#   next_code USER             sets TOTP to a code that USER has not used yet, waiting for it if need be
+#   login USER [SSH-ARGS...]   logs in (password, code) and stays logged in; `login_with ANSWERS` to differ
+#   as USER CMD                runs a shell command in that login
+#   logout USER                ends it
+# shellcheck shell=bash
+
+STAGE_LIB=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+STAGE_SOURCE=${COUNTERSIGN_SOURCE:-$(realpath "$STAGE_LIB/../..")}
+STAGE_BUILD=${COUNTERSIGN_BUILD:-$STAGE_SOURCE/build/release}
+STAGE_HOST=""
+SOCKET=/run/countersign/agent.sock
+ADMIN_PASSWORD=$(tr -dc a-z0-9 </dev/urandom | head -c 20) || true
+TOTP=""
+declare -A SECRET STEP RECOVERY
+
+host() {
+    "$STAGE_LIB/../host/host" "$@"
+}
+
+inside() { # [-u USER] CMD...
+    host exec "$STAGE_HOST" "$@"
+}
+
+dialogue() { # [-t SECONDS] CMD... < ANSWERS
+    inside /srv/countersign/tests/lib/dialogue "$@" | tr -d '\r'
+    return "${PIPESTATUS[0]}"
+}
+
+# --- The host ------------------------------------------------------------------------------------------
+
+stage_boot() { # NAME
+    STAGE_HOST=${COUNTERSIGN_HOST_PREFIX:-s$$}-$1
+    trap 'host stop "$STAGE_HOST"' EXIT
+    host boot "$STAGE_HOST" --while $$
+}
+
+stage_install() {
+    local root
+    root=$(host root "$STAGE_HOST")
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make --no-print-directory -s -C "$STAGE_SOURCE" \
+        "FLAVOR=$(basename "$STAGE_BUILD")" "DESTDIR=$root" install &&
+        inside sh -c 'systemd-sysusers && systemd-tmpfiles --create countersign.conf && systemctl daemon-reload &&
+            systemctl enable --now --quiet countersign.target'
+}
+
+# `stage_people` is told to a shell in the host in one go: each way in costs a fifth of a second.
+# shellcheck disable=SC2016
+STAGE_PEOPLE='
+set -e
+groupadd sre; groupadd dba
+person() { useradd --create-home --shell /bin/bash --groups "$2" "$1"; printf "%s:watchword-%s\n" "$1" "$1" | chpasswd; }
+person ada sre,sudo; person bea dba,sudo; person cal dba; person dan sudo; person eve sudo
+useradd --system --shell /usr/sbin/nologin shop; useradd --system --shell /usr/sbin/nologin batch
+mkdir -p /root/.ssh /run/story
+cat >/root/.ssh/config <<"END"
+Host *
+    StrictHostKeyChecking accept-new
+    UpdateHostKeys no
+    LogLevel ERROR
+    NumberOfPasswordPrompts 1
+    PreferredAuthentications publickey,keyboard-interactive
+    IdentityFile ~/.ssh/%r
+    IdentitiesOnly yes
+    ControlPath /run/story/%r
+END
+for user in bea eve; do
+    ssh-keygen -q -t ed25519 -N "" -C "$user" -f "/root/.ssh/$user"
+    install -d -m 0700 -o "$user" -g "$user" "/home/$user/.ssh"
+    install -m 0600 -o "$user" -g "$user" "/root/.ssh/$user.pub" "/home/$user/.ssh/authorized_keys"
+done
+cat >/etc/ssh/sshd_config.d/50-countersign.conf <<"END"
+KbdInteractiveAuthentication yes
+PasswordAuthentication no
+MaxStartups 100
+Match User bea
+    AuthenticationMethods publickey,keyboard-interactive
+END
+systemctl reload ssh'
+
+stage_people() {
+    inside bash -c "$STAGE_PEOPLE"
+}
+
+# --- The database --------------------------------------------------------------------------------------
+
+sql() { # SQL: as the database's superuser
+    inside -u postgres psql -qAtX -v ON_ERROR_STOP=1 "${2:-shop}" -c "$1"
+}
+
+stage_database() {
+    inside -u postgres psql -qX -v ON_ERROR_STOP=1 -f - <<END
+CREATE DATABASE shop;
+CREATE ROLE shop_readers NOLOGIN;
+CREATE ROLE countersign_admin LOGIN CREATEROLE PASSWORD '$ADMIN_PASSWORD';
+GRANT shop_readers TO countersign_admin WITH ADMIN OPTION;
+\\connect shop
+CREATE TABLE orders (id int PRIMARY KEY, item text);
+INSERT INTO orders VALUES (1, 'lantern'), (2, 'whistle');
+GRANT SELECT ON orders TO shop_readers;
+END
+}
+
+# A leased account's login. NAME PASSWORD SQL
+psql_as() {
+    inside env "PGPASSWORD=$2" psql -qAtX -w -h 127.0.0.1 -U "$1" -d shop -c "$3"
+}
+
+account_exists() { # NAME
+    [[ $(sql "SELECT count(*) FROM pg_roles WHERE rolname = '$1'" postgres) == 1 ]]
+}
+
+account_gone() { # NAME
+    [[ $(sql "SELECT count(*) FROM pg_roles WHERE rolname = '$1'" postgres) == 0 ]]
+}
+
+# Accounts that a lease made, by the comment each one carries.
+leased_accounts() {
+    sql "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE 'countersign %'" postgres
+}
+
+# Accounts that are not of this list were made by somebody else than the story.
+strange_accounts() {
+    sql "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND
+        rolname NOT IN ('postgres', 'countersign_admin', 'shop_readers')" postgres
+}
+
+# --- Codes ---------------------------------------------------------------------------------------------
+
+api() { # METHOD PATH [JSON]: as root, without a session
+    inside curl -s --fail-with-body --unix-socket "$SOCKET" -X "$1" ${3:+-d "$3"} "http://localhost/v1/$2"
+}
+
+code_of() { # USER STEP
+    oathtool --totp --base32 --now="@$(($2 * 30))" "${SECRET[$1]}"
+}
+
+# The agent takes the step before and after as well, and each step once.
+next_code() { # USER
+    local now want=$((${STEP[$1]:-0} + 1))
+    now=$(($(date +%s) / 30))
+    if [[ $want -lt $now ]]; then want=$now; fi
+    while [[ $want -gt $((now + 1)) ]]; do
+        sleep 0.3
+        now=$(($(date +%s) / 30))
+    done
+    STEP[$1]=$want
+    TOTP=$(code_of "$1" "$want")
+}
+
+# The first code is the one of the step before, as long as it surely still counts: so this step's is left.
+first_code() { # USER
+    local now
+    now=$(date +%s)
+    STEP[$1]=$((now / 30 - (now % 30 < 25 ? 1 : 0)))
+    TOTP=$(code_of "$1" "${STEP[$1]}")
+}
+
+take_recovery_codes() { # USER TEXT: keeps what looks like one
+    RECOVERY[$1]=$(grep -oE '\b[a-zA-Z2-7]{4}(-[a-zA-Z2-7]{4}){3}\b' <<<"$2" | tr '\n' ' ')
+}
+
+# Each is used once: sets TOTP to the next one.
+next_recovery_code() { # USER
+    local rest
+    read -r TOTP rest <<<"${RECOVERY[$1]}"
+    RECOVERY[$1]=$rest
+}
+
+enrol() { # USER
+    local answer
+    answer=$(api POST "sys/factors/$1/totp" '{}') || return 1
+    SECRET[$1]=$(jq -re '.data.secret // .secret' <<<"$answer") || return 1
+    first_code "$1"
+    answer=$(api POST "sys/factors/$1/totp/confirm" "{\"code\":\"$TOTP\"}") || return 1
+    take_recovery_codes "$1" "$answer"
+}
+
+# --- Logging in ------------------------------------------------------------------------------------------
+
+password_answer() { # USER
+    printf 'assword\twatchword-%s\twatchword of %s\n' "$1" "$1"
+}
+
+code_answer() { # CODE
+    printf 'code\t%s\t%s\n' "$1" "$1"
+}
+
+# The standard input is the answers. It leaves a connection behind that `as` goes through.
+login_with() { # USER [SSH-ARGS...]
+    local user=$1
+    shift
+    dialogue bash -c 'trap "" HUP; exec ssh -f -N -M "$@"' ssh "$@" "$user@127.0.0.1"
+}
+
+login() { # USER [SSH-ARGS...]
+    next_code "$1"
+    { password_answer "$1" && code_answer "$TOTP"; } | login_with "$@"
+}
+
+# A login that only tries: no connection stays. Standard input: the answers. Ends with 255 if refused.
+try_login() { # USER [SSH-ARGS...]
+    local user=$1
+    shift
+    dialogue ssh -S none "$@" "$user@127.0.0.1" true
+}
+
+as() { # USER SHELL-COMMAND
+    inside ssh -n -o BatchMode=yes "$1@127.0.0.1" "$2"
+}
+
+# On a terminal; the standard input is the answers.
+as_on_terminal() { # USER SHELL-COMMAND
+    dialogue ssh -tt -o BatchMode=yes "$1@127.0.0.1" "$2"
+}
+
+logged_in() { # USER
+    inside ssh -O check "$1@127.0.0.1"
+}
+
+logout() { # USER
+    inside ssh -O exit "$1@127.0.0.1"
+}
