@@ -108,3 +108,16 @@ bool session_alive(const struct session *s)
         return false;
     return proc_start(s->leader, &start, &running) == 0 && running && start == s->leader_start;
 }
+
+int session_leader_start(pid_t pid, uint64_t *start)
+{
+    bool running;
+
+    *start = 0;
+    if (pid <= 0)
+        return -ESRCH;
+    int r = proc_start(pid, start, &running);
+    if (r == 0 && !running)
+        r = -ESRCH;
+    return r;
+}
