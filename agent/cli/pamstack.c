@@ -135,15 +135,27 @@ static bool read_line(const char *s, struct pamstack_line *l)
 /* --- A file -------------------------------------------------------------------------------------
  */
 
-/* Takes the logical line at `at` apart: its length, and its text without comment and continuation.
- */
-static void cut_line(const char *text, size_t n, struct pamstack_line *l, struct buf *plain)
+/* Whether blanks hide that a line goes on: libpam's versions don't agree on what that means. */
+static bool ends_unclear(const char *line, size_t len)
+{
+    size_t n = len;
+
+    while (n > 0 && is_blank(line[n - 1]))
+        n--;
+    return n > 0 && n < len && line[n - 1] == '\\';
+}
+
+/* Takes the logical line at `at` apart: its length, and its text without comment and
+ * continuation. false if it isn't clear where it ends. */
+static bool cut_line(const char *text, size_t n, struct pamstack_line *l, struct buf *plain)
 {
     size_t at = l->at;
 
     for (bool more = true; more && at < n;) {
         size_t len = strcspn(text + at, "\n"), keep = strcspn(text + at, "#\n");
 
+        if (keep == len && ends_unclear(text + at, len))
+            return false;
         more = keep == len && len > 0 && text[at + len - 1] == '\\' && at + len < n;
         buf_put(plain, text + at, more ? len - 1 : keep);
         buf_putc(plain, ' ');
@@ -151,6 +163,7 @@ static void cut_line(const char *text, size_t n, struct pamstack_line *l, struct
         at += len + (at + len < n);
     }
     l->len = at - l->at;
+    return true;
 }
 
 int pamstack_parse(const char *text, size_t n, struct pamstack_file *f, char *why, size_t whylen)
@@ -176,8 +189,8 @@ int pamstack_parse(const char *text, size_t n, struct pamstack_file *f, char *wh
             return -EBADMSG;
         }
         *l = (struct pamstack_line){.at = at};
-        cut_line(text, n, l, &plain);
-        if (buf_error(&plain) < 0 || !read_line(buf_str(&plain), l)) {
+        if (!cut_line(text, n, l, &plain) || buf_error(&plain) < 0 ||
+            !read_line(buf_str(&plain), l)) {
             snprintf(why, whylen, "line %zu is not understood: %.*s", f->n_lines + 1,
                      (int)(strcspn(text + at, "\n") > 60 ? 60 : strcspn(text + at, "\n")),
                      text + at);

@@ -197,8 +197,7 @@ static void send_frame(struct desk *d, int64_t id, bool ok, const struct failure
         failure_set(&large, ok ? FAILURE_INVALID : why->kind, "the answer is too large");
         r = frame_failure(id, &large, NULL, &frame);
     }
-    if (r == 0)
-        d->send(d->data, &frame);
+    d->send(d->data, r == 0 ? &frame : NULL);
 }
 
 static void refuse(struct desk *d, int64_t id, const char *kind, const char *message)

@@ -18,7 +18,7 @@
 
 struct desk;
 
-/* Takes one answer frame. */
+/* Takes one answer frame; NULL: there should be one, but it could not be made. */
 typedef void (*desk_send_fn)(void *data, const struct buf *frame);
 
 /* 0 or -errno. */

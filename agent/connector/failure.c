@@ -33,57 +33,39 @@ const char *failure_kind(const char *sqlstate)
     return FAILURE_STATEMENT;
 }
 
-#define PIECE 8 /* so many bytes of a secret in a row give it away */
+#define PIECE 8      /* so many bytes of a secret in a row give it away */
+#define RAW_MAX 1024 /* looked at; a server may send anything */
 
-/* How many bytes at text are a piece of the secret; 0 if that is nothing to hide. */
-static size_t piece_of(const char *text, const char *secret)
+/* Marks every byte of text that belongs to a piece of the secret. */
+static void hide(const char *text, size_t len, const char *secret, bool hidden[RAW_MAX])
 {
-    size_t len = strlen(secret), most = 0;
+    size_t whole = strlen(secret);
+    size_t n = whole < PIECE ? whole : PIECE;
 
-    if (len == 0)
-        return 0;
-    if (len < PIECE)
-        return strncmp(text, secret, len) == 0 ? len : 0;
-    for (size_t from = 0; from + PIECE <= len; from++) {
-        size_t n = 0;
-
-        while (secret[from + n] != '\0' && text[n] == secret[from + n])
-            n++;
-        if (n > most)
-            most = n;
+    for (size_t at = 0; n > 0 && at + n <= len; at++) {
+        for (size_t from = 0; from + n <= whole; from++) {
+            if (memcmp(text + at, secret + from, n) == 0)
+                memset(hidden + at, true, n);
+        }
     }
-    return most >= PIECE ? most : 0;
 }
-
-static size_t secret_at(const char *text, const char *const *secrets)
-{
-    size_t most = 0;
-
-    for (; secrets && *secrets; secrets++) {
-        size_t n = piece_of(text, *secrets);
-
-        if (n > most)
-            most = n;
-    }
-    return most;
-}
-
-#define RAW_MAX 4096 /* looked at; a server may send anything */
 
 void failure_clean(char *out, size_t n, const char *text, const char *const *secrets)
 {
-    struct buf plain _cleanup_buf_ = BUF_INIT(RAW_MAX);
-    struct buf shown _cleanup_buf_ = BUF_INIT(RAW_MAX);
+    struct buf plain _cleanup_buf_ = BUF_INIT(4 * RAW_MAX);
+    struct buf shown _cleanup_buf_ = BUF_INIT(4 * RAW_MAX);
+    bool hidden[RAW_MAX] = {false};
     size_t len = strnlen(text, RAW_MAX);
 
     while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
         len--;
-    for (size_t i = 0, hide; i < len; i += hide ? hide : 1) {
-        hide = secret_at(text + i, secrets);
-        if (hide)
-            buf_puts(&plain, "***");
-        else
+    for (; secrets && *secrets; secrets++)
+        hide(text, len, *secrets, hidden);
+    for (size_t i = 0; i < len; i++) {
+        if (!hidden[i])
             buf_putc(&plain, text[i] == '\n' || text[i] == '\t' ? ' ' : text[i]);
+        else if (i == 0 || !hidden[i - 1])
+            buf_puts(&plain, "***");
     }
     encode_printable(&shown, buf_str(&plain), n - 1);
     (void)snprintf(out, n, "%s", buf_str(&shown));
@@ -91,13 +73,16 @@ void failure_clean(char *out, size_t n, const char *text, const char *const *sec
 
 void failure_set(struct failure *f, const char *kind, const char *fmt, ...)
 {
+    char text[2 * FAILURE_MESSAGE_MAX];
     va_list ap;
 
     f->kind = kind;
     f->sqlstate[0] = '\0';
     va_start(ap, fmt);
-    (void)vsnprintf(f->message, sizeof(f->message), fmt, ap);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    /* Cut anywhere, it need not be UTF-8 any more; a frame has to be. */
+    failure_clean(f->message, sizeof(f->message), text, NULL);
 }
 
 void failure_from_server(struct failure *f, const char *sqlstate, const char *text,

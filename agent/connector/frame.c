@@ -77,9 +77,10 @@ static bool exact_types(const json_t *body, const struct json_field *fields)
         const json_t *v = json_object_get(body, fields->name);
         bool list = fields->kind == JSON_KIND_STRINGS || fields->kind == JSON_KIND_STATEMENTS;
 
-        if (v && ((fields->kind == JSON_KIND_INT && !json_is_integer(v)) ||
-                  (fields->kind == JSON_KIND_STRING && !json_is_string(v)) ||
-                  (list && !json_is_array(v))))
+        if (v && !json_is_null(v) &&
+            ((fields->kind == JSON_KIND_INT && !json_is_integer(v)) ||
+             (fields->kind == JSON_KIND_STRING && !json_is_string(v)) ||
+             (list && !json_is_array(v))))
             return false;
     }
     return true;

@@ -298,11 +298,10 @@ enum verdict job_take_statement(struct job *j, const PGresult *result _unused_)
 
 enum verdict job_statement_failed(struct job *j)
 {
-    char text[FAILURE_MESSAGE_MAX + 1];
+    struct failure why = j->why;
 
-    (void)snprintf(text, sizeof(text), "%s", j->why.message);
-    (void)snprintf(j->why.message, sizeof(j->why.message), "statement %zu: %.*s", j->at + 1,
-                   (int)sizeof(text) - 32, text);
+    failure_set(&j->why, why.kind, "statement %zu: %s", j->at + 1, why.message);
+    memcpy(j->why.sqlstate, why.sqlstate, sizeof(why.sqlstate));
     return STEP_FAIL;
 }
 

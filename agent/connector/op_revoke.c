@@ -316,27 +316,27 @@ static enum verdict ask_leave(struct job *j, struct pgconn_query *q)
     return put_role(j, q, " FROM %I");
 }
 
-static enum verdict ask_dependent(struct job *j, struct pgconn_query *q _unused_)
+static enum verdict dependent(struct job *j, const char *and_what, const char *detail)
 {
     failure_set(&j->why, FAILURE_DEPENDENT,
                 "objects depend on the role: it stays, without login, until they are dropped or "
-                "given to someone else");
+                "given to someone else%s%s",
+                and_what, detail);
     (void)snprintf(j->why.sqlstate, sizeof(j->why.sqlstate), "2BP01");
     return STEP_FAIL;
 }
 
+static enum verdict ask_dependent(struct job *j, struct pgconn_query *q _unused_)
+{
+    return dependent(j, "", "");
+}
+
+/* It keeps its groups' rights for what it left behind: that has to be seen. */
 static enum verdict leave_failed(struct job *j)
 {
-    char text[FAILURE_MESSAGE_MAX + 1];
+    struct failure why = j->why;
 
-    /* It keeps its groups' rights for what it left behind: that has to be seen. */
-    (void)snprintf(text, sizeof(text), "%s", j->why.message);
-    failure_set(&j->why, FAILURE_DEPENDENT,
-                "objects depend on the role: it stays, without login, but its memberships could "
-                "not be revoked: %.200s",
-                text);
-    (void)snprintf(j->why.sqlstate, sizeof(j->why.sqlstate), "2BP01");
-    return STEP_FAIL;
+    return dependent(j, "; its memberships could not be revoked: ", why.message);
 }
 
 const struct step job_steps_revoke[] = {

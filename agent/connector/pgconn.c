@@ -6,7 +6,7 @@
 
 #include "connector/resolve.h"
 
-enum state { LOOKING_UP, CONNECTING, SETTING_UP, IDLE, BUSY, TIDYING };
+enum state { LOOKING_UP, CONNECTING, SETTING_UP, SET_UP, WATCHED, IDLE, BUSY, TIDYING };
 
 struct pgconn {
     sd_event *event;
@@ -32,8 +32,9 @@ PGconn *pgconn_raw(struct pgconn *c)
 #define SESSION                                                                                    \
     "SET standard_conforming_strings = on; SET search_path = pg_catalog, pg_temp; "                \
     "SET statement_timeout = '600s'"
-/* From 14 on the server notices by itself that we are gone, and gives up what it was doing. */
-#define SESSION_14 "; SET client_connection_check_interval = '1s'"
+/* From 14 on, and where its system can, the server notices by itself that we are gone and gives up
+ * what it was doing. */
+#define WATCH "SET client_connection_check_interval = '1s'"
 
 static int on_io(sd_event_source *s, int fd, uint32_t events, void *data);
 
@@ -144,8 +145,9 @@ static int next_chore(struct pgconn *c)
         return send_script(c, "DISCARD ALL", SETTING_UP);
     }
     if (c->state == SETTING_UP)
-        return send_script(c, PQserverVersion(c->pg) >= 140000 ? SESSION SESSION_14 : SESSION,
-                           TIDYING);
+        return send_script(c, SESSION, SET_UP);
+    if (c->state == SET_UP && PQserverVersion(c->pg) >= 140000)
+        return send_script(c, WATCH, WATCHED);
     c->state = IDLE;
     return PGCONN_IDLE;
 }
@@ -173,7 +175,7 @@ static void chore_over(struct pgconn *c)
 {
     int r;
 
-    if (!c->result || !is_good(c->result)) {
+    if (c->state != WATCHED && (!c->result || !is_good(c->result))) {
         lose_by_result(c);
         return;
     }

@@ -10,6 +10,7 @@
 
 #include <countersign/connector.h>
 
+#include "base/clock.h"
 #include "connector/desk.h"
 #include "connector/frame.h"
 
@@ -31,7 +32,8 @@ struct uplink {
     int fd;
     sd_event_source *io, *retry;
     unsigned retry_ms;
-    bool ready; /* systemd was told */
+    int64_t since_ms; /* when this connection began */
+    bool ready;       /* systemd was told */
     struct out *first, **last;
     size_t unsent;
     char *packet; /* CONNECTOR_FRAME_MAX + 1 bytes */
@@ -72,6 +74,9 @@ static void disconnect(struct uplink *u, const char *why)
     while (u->first)
         drop_first(u);
     desk_abandon(u->desk);
+    /* An agent that hangs up on us at once each time is not to be stormed. */
+    if (clock_boot_ms() - u->since_ms > RETRY_MAX_MS)
+        u->retry_ms = 0;
     if (u->path)
         schedule(u);
     else
@@ -113,15 +118,15 @@ static int push(struct uplink *u, const struct buf *frame)
     return 0;
 }
 
-/* An answer that can't be kept leaves the agent waiting, so the connection ends: then it knows. The
- * socket is only shut here; what follows comes from the loop. */
+/* An answer that can't be made or kept leaves the agent waiting, so the connection ends: then it
+ * knows. The socket is only shut here; what follows comes from the loop. */
 static void on_answer(void *data, const struct buf *frame)
 {
     struct uplink *u = data;
 
     if (u->fd < 0)
         return;
-    if (push(u, frame) < 0 || watch(u) < 0)
+    if (!frame || push(u, frame) < 0 || watch(u) < 0)
         (void)shutdown(u->fd, SHUT_RDWR);
 }
 
@@ -201,7 +206,7 @@ static int greet(struct uplink *u)
         r = flush(u);
     if (r < 0)
         return r;
-    u->retry_ms = 0;
+    u->since_ms = clock_boot_ms();
     if (!u->ready)
         (void)sd_notify(0, "READY=1");
     u->ready = true;

@@ -1,8 +1,8 @@
 /* Secret engines: what is released. Each is one vtable; one file (or few) behind it.
  *
  * An engine sees a request that has been parsed, identified and allowed; a store view that is its
- * mount's own space; and nothing of sockets, SQL or tokens. What needs another machine it asks for by a
- * frame (countersign/connector.h) and goes on when the answer is there. */
+ * mount's own space; and nothing of sockets, SQL or tokens. What needs another machine it asks for
+ * by a frame (countersign/connector.h) and goes on when the answer is there. */
 #ifndef COUNTERSIGN_ENGINE_ENGINE_H
 #define COUNTERSIGN_ENGINE_ENGINE_H
 
@@ -25,40 +25,41 @@ struct engine_lease {
     bool wanted;
     int64_t ttl, max_ttl; /* seconds */
     bool renewable;
-    json_t *recipe;       /* owned: all that lease_revoke()/lease_renew() below need, no secret */
+    json_t *recipe; /* owned: all that lease_revoke()/lease_renew() below need, no secret */
 };
 
 struct engine_request {
     /* given */
     struct vault *vault;
-    const char *space;       /* the mount's own space (its UUID) */
-    const char *mount;       /* "database/" */
-    const char *path;        /* behind the mount, without leading slash; a LIST path ends in '/' or is "" */
+    const char *space; /* the mount's own space (its UUID) */
+    const char *mount; /* "database/" */
+    const char
+        *path; /* behind the mount, without leading slash; a LIST path ends in '/' or is "" */
     enum engine_op op;
-    json_t *body;            /* the parsed object, or NULL; may be normalised in place */
-    const char *raw;         /* the body's bytes */
+    json_t *body;    /* the parsed object, or NULL; may be normalised in place */
+    const char *raw; /* the body's bytes */
     size_t raw_len;
-    const json_t *query;     /* the query string's names and values (strings) */
+    const json_t *query; /* the query string's names and values (strings) */
     int64_t now_ms;
-    const char *principal;   /* for names and comments: "user:alice" */
-    int64_t ttl, max_ttl;    /* bounds of the binding that allowed it, seconds; 0 = none */
-    int64_t wish_ttl;        /* what the caller asked for, 0 = nothing */
-    const char *lease_id;    /* of the lease, should one be wanted */
+    const char *principal; /* for names and comments: "user:alice" */
+    int64_t ttl, max_ttl;  /* bounds of the binding that allowed it, seconds; 0 = none */
+    int64_t wish_ttl;      /* what the caller asked for, 0 = nothing */
+    const char *lease_id;  /* of the lease, should one be wanted */
 
     /* answer; all owned by the request */
-    int status;              /* HTTP status; 0 = 200 with data, else 204 */
-    json_t *data;            /* the envelope's data, or … */
-    struct buf raw_data;     /* … its JSON text, when not empty (bytes that must stay as they are) */
-    json_t *warnings;        /* array of strings, or NULL */
-    char error[512];         /* for status >= 400: one sentence: what, why, what to do next */
+    int status;          /* HTTP status; 0 = 200 with data, else 204 */
+    json_t *data;        /* the envelope's data, or … */
+    struct buf raw_data; /* … its JSON text, when not empty (bytes that must stay as they are) */
+    json_t *warnings;    /* array of strings, or NULL */
+    char error[512];     /* for status >= 400: one sentence: what, why, what to do next */
     struct engine_lease lease;
-    json_t *frame;           /* for ENGINE_CALL: without id; may hold secrets, wiped when freed */
-    void *state;             /* the engine's own between handle() and answered() */
+    json_t *frame; /* for ENGINE_CALL: without id; may hold secrets, wiped when freed */
+    void *state;   /* the engine's own between handle() and answered() */
     void (*state_free)(void *state);
 };
 
 struct engine {
-    const char *type;        /* "kv", "database" */
+    const char *type; /* "kv", "database" */
     const char *description;
     const char *const *root_paths; /* paths (with '*' suffix) that need sudo, NULL-ended; or NULL */
 
@@ -75,13 +76,14 @@ struct engine {
     int (*lease_renew)(struct vault *v, const char *space, const json_t *recipe, int64_t expires_s,
                        json_t **frame);
     int (*lease_revoke)(struct vault *v, const char *space, const json_t *recipe, json_t **frame);
-    /* Frames that list this instance's accounts, one per configured database: fn(frame, name). After
-     * the answers the agent revokes what no lease knows. NULL: nothing to sweep. */
+    /* Frames that list this instance's accounts, one per configured database: fn(frame, name).
+     * After the answers the agent revokes what no lease knows. NULL: nothing to sweep. */
     int (*sweep)(struct vault *v, const char *space,
                  int (*fn)(json_t *frame, const char *name, void *data), void *data);
     /* A recipe for an account that was found without a lease. */
     json_t *(*orphan)(const char *name, const char *account);
-    /* Called when a mount is made, with its options object (may be NULL); refuses by why[] and -EINVAL. */
+    /* Called when a mount is made, with its options object (may be NULL); refuses by why[] and
+     * -EINVAL. */
     int (*mounted)(struct vault *v, const char *space, json_t *options, char *why, size_t whylen);
 };
 

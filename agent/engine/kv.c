@@ -162,9 +162,7 @@ static int mounted(struct vault *v, const char *space, json_t *options, char *wh
     const char *version = json_str_or(options, "version", "1");
     const json_t *given = json_object_get(options, "version");
     if (json_is_integer(given))
-        version = json_integer_value(given) == 2   ? "2"
-                  : json_integer_value(given) == 1 ? "1"
-                                                   : "?";
+        version = json_integer_value(given) == 2 ? "2" : json_integer_value(given) == 1 ? "1" : "?";
     if (strcmp(version, "1") != 0 && strcmp(version, "2") != 0) {
         (void)snprintf(why, whylen, "the option version of a kv mount is \"1\" or \"2\"");
         return -EINVAL;

@@ -106,6 +106,12 @@ int kv_data_read(struct engine_request *r, const char *key)
 /* --- Writing -------------------------------------------------------------------------------------
  */
 
+static int refuse(struct engine_request *r, const char *reason)
+{
+    (void)engine_error(r, 400, "%s", reason);
+    return 1;
+}
+
 /* 1: an error answer stands in r. */
 static int check_cas(struct engine_request *r, const struct kv_config *c, const json_t *meta)
 {
@@ -114,21 +120,19 @@ static int check_cas(struct engine_request *r, const struct kv_config *c, const 
     char why[200];
     json_t *options = json_object_get(r->body, "options");
     if (options && !json_is_object(options) && !json_is_null(options))
-        return engine_error(r, 400, "options must be an object"), 1;
+        return refuse(r, "options must be an object");
     if (!json_is_object(options))
         options = NULL;
     int e = json_check(options, fields, false, why, sizeof(why));
     if (e == -EINVAL)
-        return engine_error(r, 400, "options: %s", why), 1;
+        return refuse(r, why);
     if (e < 0)
         return e;
     int64_t cas = json_int(options, "cas", -1);
     if (cas < 0 && (c->cas_required || json_bool(meta, "cas_required", false)))
-        return engine_error(r, 400, "check-and-set parameter required for this call"), 1;
+        return refuse(r, "check-and-set parameter required for this call");
     if (cas >= 0 && cas != json_int(meta, "current", 0))
-        return engine_error(
-                   r, 400, "check-and-set parameter did not match the current version"),
-               1;
+        return refuse(r, "check-and-set parameter did not match the current version");
     return 0;
 }
 
@@ -137,9 +141,9 @@ static int check_data(struct engine_request *r)
 {
     const json_t *data = json_object_get(r->body, "data");
     if (!data || json_is_null(data))
-        return engine_error(r, 400, "no data provided"), 1;
+        return refuse(r, "no data provided");
     if (!json_is_object(data))
-        return engine_error(r, 400, "data must be an object"), 1;
+        return refuse(r, "data must be an object");
     return 0;
 }
 
@@ -155,7 +159,8 @@ static int prune(struct engine_request *r, const struct kv_config *c, json_t *me
     json_t *versions = json_object_get(meta, "versions"), *version;
     const char *name;
     void *next;
-    json_object_foreach_safe (versions, next, name, version) {
+    json_object_foreach_safe(versions, next, name, version)
+    {
         char path[KV_PATH_LEN];
         int64_t n = strtoll(name, NULL, 10);
         if (n >= oldest)
@@ -190,9 +195,8 @@ static int add_version(struct engine_request *r, const char *key, const struct k
     int e = entry_put(r->vault, r->space, path, bytes, n);
     if (e < 0)
         return e;
-    json_t *version =
-        json_pack("{s:I, s:I, s:b}", "created", (json_int_t)r->now_ms, "deleted",
-                  (json_int_t)deletion_time(r, c, meta), "destroyed", 0);
+    json_t *version = json_pack("{s:I, s:I, s:b}", "created", (json_int_t)r->now_ms, "deleted",
+                                (json_int_t)deletion_time(r, c, meta), "destroyed", 0);
     if (json_object_set_new(json_object_get(meta, "versions"), name, version) < 0)
         return -ENOMEM;
     e = json_set_int(meta, "current", number);
@@ -233,7 +237,8 @@ static int merge(json_t *target, json_t *patch)
 {
     const char *name;
     json_t *value;
-    json_object_foreach (patch, name, value) {
+    json_object_foreach(patch, name, value)
+    {
         json_t *old = json_object_get(target, name);
         int e = 0;
         if (json_is_null(value)) {
@@ -351,7 +356,8 @@ static int read_versions(const json_t *given, int64_t *list, size_t *n)
     *n = 0;
     if (!json_is_array(given))
         return read_item(given, list, n);
-    json_array_foreach ((json_t *)(uintptr_t)given, i, item) {
+    json_array_foreach((json_t *)(uintptr_t)given, i, item)
+    {
         if (read_item(item, list, n) < 0)
             return -EINVAL;
     }
@@ -439,7 +445,8 @@ static int strip(json_t *obj, long depth)
     const char *name;
     json_t *value;
     void *next;
-    json_object_foreach_safe (obj, next, name, value) {
+    json_object_foreach_safe(obj, next, name, value)
+    {
         bool deeper = json_is_object(value) && json_object_size(value) > 0 && depth != 1;
         int e = deeper ? strip(value, depth > 0 ? depth - 1 : 0)
                        : json_object_set_new(obj, name, json_null());

@@ -154,7 +154,8 @@ static json_t *show_versions(const json_t *meta)
 {
     json_t *out = json_object(), *version;
     const char *n;
-    json_object_foreach (json_object_get(meta, "versions"), n, version) {
+    json_object_foreach(json_object_get(meta, "versions"), n, version)
+    {
         json_t *one = json_pack("{s:o, s:o, s:b}", "created_time",
                                 kv_meta_stamp(json_int(version, "created", 0)), "deletion_time",
                                 kv_meta_stamp(json_int(version, "deleted", 0)), "destroyed",
@@ -173,17 +174,16 @@ int kv_meta_read(struct engine_request *r, const char *key)
     int e = kv_meta_load(r, key, &meta);
     if (e != 0)
         return e < 0 ? e : engine_none(r);
-    return engine_data(
-        r,
-        json_pack("{s:b, s:o, s:I, s:O, s:o, s:I, s:I, s:o, s:o}", "cas_required",
-                  json_bool(meta, "cas_required", false), "created_time",
-                  kv_meta_stamp(json_int(meta, "created", 0)), "current_version",
-                  (json_int_t)json_int(meta, "current", 0), "custom_metadata",
-                  json_object_get(meta, "custom"), "delete_version_after",
-                  go_duration(json_int(meta, "delete_after", 0)), "max_versions",
-                  (json_int_t)json_int(meta, "max_versions", 0), "oldest_version",
-                  (json_int_t)json_int(meta, "oldest", 0), "updated_time",
-                  kv_meta_stamp(json_int(meta, "updated", 0)), "versions", show_versions(meta)));
+    return engine_data(r, json_pack("{s:b, s:o, s:I, s:O, s:o, s:I, s:I, s:o, s:o}", "cas_required",
+                                    json_bool(meta, "cas_required", false), "created_time",
+                                    kv_meta_stamp(json_int(meta, "created", 0)), "current_version",
+                                    (json_int_t)json_int(meta, "current", 0), "custom_metadata",
+                                    json_object_get(meta, "custom"), "delete_version_after",
+                                    go_duration(json_int(meta, "delete_after", 0)), "max_versions",
+                                    (json_int_t)json_int(meta, "max_versions", 0), "oldest_version",
+                                    (json_int_t)json_int(meta, "oldest", 0), "updated_time",
+                                    kv_meta_stamp(json_int(meta, "updated", 0)), "versions",
+                                    show_versions(meta)));
 }
 
 /* NULL, or what is wrong. removable: a null removes. */
@@ -191,7 +191,8 @@ static const char *custom_fault(const json_t *custom, bool removable)
 {
     const char *name;
     json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)custom, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)custom, name, value)
+    {
         size_t n = strlen(name);
         if (n == 0 || n > CUSTOM_KEY_MAX)
             return "custom_metadata: a key has 1 to 128 bytes";
@@ -210,7 +211,8 @@ static int patch_custom(json_t *meta, const json_t *change)
     json_t *old = json_object_get(meta, "custom"), *value;
     const char *name;
     json_t *custom = json_is_object(old) ? json_deep_copy(old) : json_object();
-    json_object_foreach ((json_t *)(uintptr_t)change, name, value) {
+    json_object_foreach((json_t *)(uintptr_t)change, name, value)
+    {
         if (json_is_null(value))
             (void)json_object_del(custom, name);
         else if (json_object_set(custom, name, value) < 0) {

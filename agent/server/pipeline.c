@@ -220,6 +220,14 @@ static void on_request(struct http_exchange *x, void *data)
         pipeline_identify(r, identified);
 }
 
+/* All that was found ready is queued: one turn for it, now, so that a crowd of new requests can't keep the
+ * waiting ones from being answered. */
+static void on_batch(void *data)
+{
+    struct agent *a = data;
+    turn_now(a->turn);
+}
+
 static void on_gone(struct http_exchange *x, void *data _unused_)
 {
     struct request *r = http_data(x);
@@ -229,6 +237,6 @@ static void on_gone(struct http_exchange *x, void *data _unused_)
 
 int pipeline_start(struct agent *a, struct http_server **out)
 {
-    const struct http_callbacks cb = {.request = on_request, .gone = on_gone};
+    const struct http_callbacks cb = {.request = on_request, .batch = on_batch, .gone = on_gone};
     return http_new(a->loop, &cb, a, out);
 }

@@ -4,6 +4,8 @@
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
+#define TURN_PRIORITY (-50)
+
 struct item {
     struct item *next;
     turn_run_fn run;
@@ -52,9 +54,9 @@ int turn_new(sd_event *loop, struct vault *v, struct turn **out)
     int r = t->effects ? sd_event_add_defer(loop, &t->soon, on_soon, t) : -ENOMEM;
     if (r >= 0)
         r = sd_event_source_set_enabled(t->soon, SD_EVENT_OFF);
-    /* Everything that is ready in this round of the loop is gathered before the turn runs. */
+    /* After the PAM sockets that are ready, before everything else: a lower place could starve. */
     if (r >= 0)
-        r = sd_event_source_set_priority(t->soon, SD_EVENT_PRIORITY_IDLE);
+        r = sd_event_source_set_priority(t->soon, TURN_PRIORITY);
     if (r < 0) {
         turn_free(t);
         return r;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -186,9 +187,9 @@ static void send_lines(int fd)
     free(line);
 }
 
-static int ask(const char *control_path, int seconds)
+static int ask(int fd, int seconds)
 {
-    struct pollfd p = {.fd = local(control_path, 0), .events = POLLIN};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
     time_t end = time(NULL) + seconds;
 
     send_lines(p.fd);
@@ -212,12 +213,38 @@ static int ask(const char *control_path, int seconds)
     return 0;
 }
 
+static int spawn(const char *program)
+{
+    int pair[2], status, r;
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0 || (pid = fork()) < 0)
+        return fail("spawn");
+    if (pid == 0) {
+        (void)close(pair[0]);
+        if (pair[1] != 3 && dup2(pair[1], 3) < 0)
+            return fail("dup2");
+        (void)execl(program, program, "--fd", "3", (char *)NULL);
+        return fail(program);
+    }
+    (void)close(pair[1]);
+    r = recv(pair[0], packet, PACKET_MAX, 0) > 0 ? ask(pair[0], 30) : 1; /* behind its hello */
+    (void)close(pair[0]);
+    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+        return 1;
+    return r ? r : WEXITSTATUS(status);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "agent") == 0)
         return agent(argv[2], argv[3]);
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "ask") == 0)
-        return ask(argv[2], argc == 4 ? atoi(argv[3]) : 60);
-    (void)fputs("usage: frame-client agent SOCKET CONTROL | ask CONTROL [SECONDS]\n", stderr);
+        return ask(local(argv[2], 0), argc == 4 ? atoi(argv[3]) : 60);
+    if (argc == 3 && strcmp(argv[1], "spawn") == 0)
+        return spawn(argv[2]);
+    (void)fputs(
+        "usage: frame-client agent SOCKET CONTROL | ask CONTROL [SECONDS] | spawn PROGRAM\n",
+        stderr);
     return 2;
 }

@@ -4,13 +4,15 @@
 #
 #   stage_boot NAME            boots PREFIX-NAME; it goes when this script ends
 #   stage_install              `make install` into it, and starts countersign.target
-#   stage_people               ada (sre, sudo), bea and cal (dba), the services shop and batch; sshd, sudo
+#   stage_people               ada (sre, sudo), bea (dba; logs in by key), cal (dba), dan, eve; the services shop
+#                              and batch
+#   stage_sshd < MORE          sshd lets PAM ask
 #   stage_database             the database shop, its readers, an admin account that is no superuser
 #   inside [-u USER] CMD...    a command in the host, in no login session
 #   dialogue CMD... < ANSWERS  a command on a terminal (see tests/lib/dialogue)
 #   enrol USER                 gives USER a TOTP factor through the API, as root; recovery codes are kept
 #   next_code USER             sets TOTP to a code that USER has not used yet, waiting for it if need be
-#   login USER [SSH-ARGS...]   logs in (password, code) and stays logged in; `login_with ANSWERS` to differ
+#   login USER [SSH-ARGS...]   logs in (password or key, and code) and stays logged in; `login_with` < ANSWERS
 #   as USER CMD                runs a shell command in that login
 #   logout USER                ends it
 # shellcheck shell=bash
@@ -21,8 +23,9 @@ STAGE_BUILD=${COUNTERSIGN_BUILD:-$STAGE_SOURCE/build/release}
 STAGE_HOST=""
 SOCKET=/run/countersign/agent.sock
 ADMIN_PASSWORD=$(tr -dc a-z0-9 </dev/urandom | head -c 20) || true
+STAGE_AHEAD=1
 TOTP=""
-declare -A SECRET STEP RECOVERY
+declare -A SECRET STEP SKEW RECOVERY
 
 host() {
     "$STAGE_LIB/../host/host" "$@"
@@ -41,8 +44,12 @@ dialogue() { # [-t SECONDS] CMD... < ANSWERS
 
 stage_boot() { # NAME
     STAGE_HOST=${COUNTERSIGN_HOST_PREFIX:-s$$}-$1
-    trap 'host stop "$STAGE_HOST"' EXIT
+    trap stage_end EXIT
     host boot "$STAGE_HOST" --while $$
+}
+
+stage_end() {
+    host stop "$STAGE_HOST"
 }
 
 stage_install() {
@@ -62,34 +69,37 @@ groupadd sre; groupadd dba
 person() { useradd --create-home --shell /bin/bash --groups "$2" "$1"; printf "%s:watchword-%s\n" "$1" "$1" | chpasswd; }
 person ada sre,sudo; person bea dba,sudo; person cal dba; person dan sudo; person eve sudo
 useradd --system --shell /usr/sbin/nologin shop; useradd --system --shell /usr/sbin/nologin batch
-mkdir -p /root/.ssh /run/story
+mkdir -p /root/.ssh
 cat >/root/.ssh/config <<"END"
 Host *
     StrictHostKeyChecking accept-new
     UpdateHostKeys no
     LogLevel ERROR
     NumberOfPasswordPrompts 1
-    PreferredAuthentications publickey,keyboard-interactive
+    PreferredAuthentications publickey,keyboard-interactive,password
     IdentityFile ~/.ssh/%r
     IdentitiesOnly yes
-    ControlPath /run/story/%r
+    ControlPath ~/.ssh/live-%r
 END
 for user in bea eve; do
     ssh-keygen -q -t ed25519 -N "" -C "$user" -f "/root/.ssh/$user"
     install -d -m 0700 -o "$user" -g "$user" "/home/$user/.ssh"
     install -m 0600 -o "$user" -g "$user" "/root/.ssh/$user.pub" "/home/$user/.ssh/authorized_keys"
-done
-cat >/etc/ssh/sshd_config.d/50-countersign.conf <<"END"
-KbdInteractiveAuthentication yes
-PasswordAuthentication no
-MaxStartups 100
-Match User bea
-    AuthenticationMethods publickey,keyboard-interactive
-END
-systemctl reload ssh'
+done'
 
 stage_people() {
     inside bash -c "$STAGE_PEOPLE"
+}
+
+# As `countersign pam enable` advises. Standard input: more lines, such as Match blocks.
+stage_sshd() {
+    { cat <<"END" && cat; } | inside sh -c 'cat >/etc/ssh/sshd_config.d/10-countersign.conf &&
+        cat /etc/ssh/sshd_config.d/10-countersign.conf && sshd -t && systemctl reload ssh'
+UsePAM yes
+KbdInteractiveAuthentication yes
+PasswordAuthentication no
+AuthenticationMethods publickey,keyboard-interactive keyboard-interactive
+END
 }
 
 # --- The database --------------------------------------------------------------------------------------
@@ -145,15 +155,19 @@ code_of() { # USER STEP
     oathtool --totp --base32 --now="@$(($2 * 30))" "${SECRET[$1]}"
 }
 
-# The agent takes the step before and after as well, and each step once.
+# A person's authenticator: each code is of a later step than the one before. The agent takes the step
+# before and after the one it expects and learns a clock that runs ahead, so STAGE_AHEAD codes can be had
+# at once before one must wait for the next.
 next_code() { # USER
-    local now want=$((${STEP[$1]:-0} + 1))
-    now=$(($(date +%s) / 30))
-    if [[ $want -lt $now ]]; then want=$now; fi
-    while [[ $want -gt $((now + 1)) ]]; do
-        sleep 0.3
+    local now want
+    while :; do
         now=$(($(date +%s) / 30))
+        want=$((now + ${SKEW[$1]:-0}))
+        if [[ $want -le ${STEP[$1]:-0} ]]; then want=$((${STEP[$1]} + 1)); fi
+        [[ $want -gt $((now + STAGE_AHEAD)) ]] || break
+        sleep 0.3
     done
+    SKEW[$1]=$((want - now))
     STEP[$1]=$want
     TOTP=$(code_of "$1" "$want")
 }
@@ -162,8 +176,21 @@ next_code() { # USER
 first_code() { # USER
     local now
     now=$(date +%s)
+    SKEW[$1]=0
     STEP[$1]=$((now / 30 - (now % 30 < 25 ? 1 : 0)))
     TOTP=$(code_of "$1" "${STEP[$1]}")
+}
+
+# The same for an enrolment on a terminal, from what was seen on it.
+take_enrolment() { # USER TEXT
+    local code now
+    SECRET[$1]=$(grep -oE '^ +([A-Z2-7]{4} ){3,}[A-Z2-7]{1,4}$' <<<"$2" | tail -n 1 | tr -d ' ')
+    code=$(sed -nE 's/.*Code from the authenticator: *([0-9]{6}).*/\1/p' <<<"$2" | tail -n 1)
+    now=$(($(date +%s) / 30))
+    SKEW[$1]=0
+    STEP[$1]=$now
+    if [[ $(code_of "$1" $((now - 1))) == "$code" ]]; then STEP[$1]=$((now - 1)); fi
+    take_recovery_codes "$1" "$2"
 }
 
 take_recovery_codes() { # USER TEXT: keeps what looks like one
@@ -189,7 +216,7 @@ enrol() { # USER
 # --- Logging in ------------------------------------------------------------------------------------------
 
 password_answer() { # USER
-    printf 'assword\twatchword-%s\twatchword of %s\n' "$1" "$1"
+    [[ $1 == bea ]] || printf 'assword\twatchword-%s\twatchword of %s\n' "$1" "$1"
 }
 
 code_answer() { # CODE

@@ -198,6 +198,15 @@ sessions() {
     is "the role is gone with its sessions" "$(role_fact v-busy 1)" ""
 }
 
+estranged() { # someone took back the membership that lets us end its sessions
+    create v-stray >/dev/null
+    sql 'REVOKE "v-stray" FROM cs_admin'
+    session_of v-stray "$DIR/session-3"
+    is "it is taken again" "$(field "$(revoke v-stray)" '"\(.ok) \(.terminated) \(.gone)"')" "true 1 false"
+    is "the account itself is never revoked" "$(field "$(revoke cs_admin)" .kind)" invalid
+    is "nor a superuser" "$(field "$(revoke boss)" .kind) $(role_fact boss rolcanlogin)" "denied t"
+}
+
 owned() { # it owns things: they are never dropped
     local a
     create v-owner '{"groups":["shop_ro","other_ro"]}' >/dev/null
@@ -306,6 +315,15 @@ crowd() { # 50 at once over four connections
     revoke v-q >/dev/null
     many 260 'revoke("v-z\(.)") + {db: ($db + {name: "x", url: "\($db.url) application_name=x\(. % 6)"})}'
     is "nobody is left without an answer" "$(jq -s length "$DIR/answers")" 260
+}
+
+races() { # what eight clients at once can't do elsewhere: GRANT on the same table rewrites the same row
+    sql 'ALTER TABLE stock OWNER TO cs_admin'
+    many 40 'create("v-g\(.)"; "") + {statements: ["CREATE ROLE {{name}} LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {{name}}"]}'
+    is "grants on one table don't trip over each other" "$(tally '.ok, .message // empty')" " 40 true "
+    many 40 'revoke("v-g\(.)")'
+    is "nor do revokes" "$(tally '.ok, .message // empty')" " 40 true "
+    sql 'ALTER TABLE stock OWNER TO boss; GRANT SELECT ON stock TO shop_ro'
 }
 
 sweeping() {
@@ -460,6 +478,7 @@ agent_away() {
     eventually 5 "a create is under way" backends_running 'pg_sleep(43)' 1
     count=$(grep -c '"hello":1' "$DIR/agent.log")
     kill -KILL "$AGENT"
+    wait "$AGENT" 2>/dev/null || true
     eventually 5 "without its agent the connector gives it up" backends_running 'pg_sleep(43)' 0
     is "nothing is left of it" "$(role_fact v-lost 1)" ""
     start_agent
@@ -472,6 +491,17 @@ secrets() {
     unlike "the password itself is never sent to the server" \
         "$(grep -v "CREATE ROLE sample\|LOGIN CREATEROLE\|CREATE ROLE weak" "$DIR/postgres.log")" "$PASSWORD|$ADMIN_PASSWORD"
     ok "it ends when told to" stop_connector
+}
+
+inherited() { # --fd: one socket, and the end with it
+    local a
+    a=$(request '{"op":"check"}' | "$FRAMES" spawn "$CONNECTOR")
+    is "over an inherited socket" "$(field "$a" .ok)" true
+    ok "it ends with the socket" "$FRAMES" spawn "$CONNECTOR" </dev/null
+    fails "what is no such socket is refused" "$CONNECTOR" --fd 3 3</dev/null
+    exits 2 "both at once are" "$CONNECTOR" --fd 3 --socket x
+    like "--version" "$("$CONNECTOR" --version)" '^countersign-connector [0-9]'
+    like "--help" "$("$CONNECTOR" --help)" '--socket PATH'
 }
 
 stop_connector() {
@@ -497,7 +527,7 @@ make_accounts
 start_agent
 start_connector
 eventually 10 "the connector greets the agent" hellos 1
-for part in life sessions owned granted templates crowd checking logins slow server_away hostile agent_away secrets; do
+for part in life sessions estranged owned granted templates crowd races checking logins slow server_away hostile agent_away inherited secrets; do
     note "$part"
     $part
 done
