@@ -135,8 +135,12 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libagent.a $(B)/libconnect
 	$(LINK) $(filter %.o,$^) $(B)/libpamcs.a $(B)/libconnector.a $(B)/libcli.a $(B)/libagent.a \
 		$(sort $(LIBS_AGENT) $(LIBS_CONNECTOR) $(LIBS_CLI)) -lpam -lcmocka
 
-.PHONY: unit-tests
-unit-tests: $(UNIT_TESTS)
+# What scenarios speak raw frames with.
+$(B)/frame-client: $(B)/tests/lib/frame-client.o
+	$(LINK) $^
+
+.PHONY: test-programs
+test-programs: $(UNIT_TESTS) $(B)/frame-client
 
 .PHONY: deps
 deps:
@@ -145,13 +149,13 @@ deps:
 .PHONY: check
 check:
 	@packaging/install-deps
-	@$(MAKE) --no-print-directory -j2 FLAVOR=check all unit-tests
+	@$(MAKE) --no-print-directory -j2 FLAVOR=check all test-programs
 	@tests/run-check build/check
 
 # For the developer between two edits: no booted host.
 .PHONY: check-fast
 check-fast:
-	@$(MAKE) --no-print-directory -j2 FLAVOR=$(if $(filter release,$(FLAVOR)),check,$(FLAVOR)) all unit-tests
+	@$(MAKE) --no-print-directory -j2 FLAVOR=$(if $(filter release,$(FLAVOR)),check,$(FLAVOR)) all test-programs
 	@tests/run-check $(if $(filter build/release%,$(B)),build/check,$(B)) --fast
 
 .PHONY: demo

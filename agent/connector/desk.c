@@ -46,8 +46,7 @@ static const struct pgconn_events conn_events;
 
 static void dispatch(struct database *db);
 
-/* --- Databases. --------------------------------------------------------------------------------
- */
+/* --- Databases. ------------------------------------------------------------------------------ */
 
 static void hash_part(crypto_generichash_state *state, const char *s)
 {
@@ -124,8 +123,7 @@ static void sweep_databases(struct desk *d)
     }
 }
 
-/* --- Slots. ------------------------------------------------------------------------------------
- */
+/* --- Slots. ---------------------------------------------------------------------------------- */
 
 /* Closes the connection; its job, if it has one, is the caller's. */
 static void close_slot(struct slot *s)
@@ -181,8 +179,7 @@ static struct slot *slot_of(const struct job *j)
     return NULL;
 }
 
-/* --- Jobs. -------------------------------------------------------------------------------------
- */
+/* --- Jobs. ----------------------------------------------------------------------------------- */
 
 static void send_frame(struct desk *d, int64_t id, bool ok, const struct failure *why,
                        json_t *members)
@@ -315,8 +312,7 @@ static void on_job_broken(struct job *j)
 
 static const struct job_events job_events = {on_job_over, on_job_again, on_job_broken};
 
-/* --- What connections tell. --------------------------------------------------------------------
- */
+/* --- What connections tell. ------------------------------------------------------------------ */
 
 static void on_conn_ready(void *owner)
 {
@@ -345,8 +341,7 @@ static void on_conn_lost(void *owner, const struct failure *why)
 
 static const struct pgconn_events conn_events = {on_conn_ready, on_conn_result, on_conn_lost};
 
-/* --- Handing jobs to connections. --------------------------------------------------------------
- */
+/* --- Handing jobs to connections. ------------------------------------------------------------ */
 
 static bool same_role(const struct job *a, const struct job *b)
 {
@@ -438,8 +433,7 @@ static void dispatch(struct database *db)
     }
 }
 
-/* --- Deadlines. --------------------------------------------------------------------------------
- */
+/* --- Deadlines. ------------------------------------------------------------------------------ */
 
 static int on_deadline(sd_event_source *source _unused_, uint64_t usec _unused_, void *data)
 {
@@ -467,8 +461,7 @@ static int on_deadline(sd_event_source *source _unused_, uint64_t usec _unused_,
     return 0;
 }
 
-/* --- Requests. ---------------------------------------------------------------------------------
- */
+/* --- Requests. ------------------------------------------------------------------------------- */
 
 static bool id_in_list(const struct job *j, int64_t id)
 {
@@ -571,8 +564,7 @@ int desk_take(struct desk *d, const char *text, size_t n)
     return r;
 }
 
-/* --- The whole. --------------------------------------------------------------------------------
- */
+/* --- The whole. ------------------------------------------------------------------------------ */
 
 int desk_new(sd_event *event, desk_send_fn send, void *data, struct desk **out)
 {

@@ -54,8 +54,7 @@ static int set_default(struct dsn *d, const char *key, const char *value)
     return find(d, key) ? 0 : set(d, key, value);
 }
 
-/* --- The url's parameters. ---------------------------------------------------------------------
- */
+/* --- The url's parameters. ------------------------------------------------------------------- */
 
 static const char *const refused[] = {"service", "replication"};
 
@@ -169,8 +168,7 @@ static int set_ours(struct dsn *d, const struct account *a)
     return r;
 }
 
-/* --- Hosts. ------------------------------------------------------------------------------------
- */
+/* --- Hosts. ---------------------------------------------------------------------------------- */
 
 /* The i-th piece of a comma list, "" when there is none. NULL on lack of memory. */
 static char *piece(const char *list, size_t i)

@@ -79,8 +79,7 @@ enum verdict job_fail(struct job *j, const char *kind, const char *message)
     return STEP_FAIL;
 }
 
-/* --- Running. ----------------------------------------------------------------------------------
- */
+/* --- Running. -------------------------------------------------------------------------------- */
 
 static void run(struct job *j);
 
@@ -211,8 +210,7 @@ void job_result(struct job *j, const PGresult *result)
         run(j);
 }
 
-/* --- Shared steps. -----------------------------------------------------------------------------
- */
+/* --- Shared steps. --------------------------------------------------------------------------- */
 
 bool job_has_statements(const struct job *j)
 {

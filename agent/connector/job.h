@@ -82,8 +82,7 @@ void job_begin(struct job *j, struct pgconn *conn);
 /* Its connection's query is over. */
 void job_result(struct job *j, const PGresult *result);
 
-/* --- For the ops. ------------------------------------------------------------------------------
- */
+/* --- For the ops. ---------------------------------------------------------------------------- */
 
 extern const struct step job_steps_check[], job_steps_create[], job_steps_renew[],
     job_steps_revoke[], job_steps_sweep[];

@@ -11,8 +11,7 @@ static void put_expiry(struct job *j, char stamp[CLOCK_STAMP_LEN])
     clock_stamp(json_int(j->frame.body, "expires", 0) * 1000, 0, stamp);
 }
 
-/* --- create: one transaction. ------------------------------------------------------------------
- */
+/* --- create: one transaction. ---------------------------------------------------------------- */
 
 static enum verdict ask_create(struct job *j, struct pgconn_query *q)
 {
@@ -79,8 +78,7 @@ const struct step job_steps_create[] = {
     {.ask = NULL},
 };
 
-/* --- renew. ------------------------------------------------------------------------------------
- */
+/* --- renew. ---------------------------------------------------------------------------------- */
 
 static enum verdict ask_exists(struct job *j, struct pgconn_query *q)
 {

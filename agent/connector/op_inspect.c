@@ -10,8 +10,7 @@
 #define OLDEST_VERSION 100000 /* the first with SCRAM-SHA-256 */
 #define PROBLEM_MAX 512
 
-/* --- check. ------------------------------------------------------------------------------------
- */
+/* --- check. ---------------------------------------------------------------------------------- */
 
 static int add_problem(struct job *j, const char *fmt, const char *who, const char *group)
 {
@@ -112,8 +111,7 @@ const struct step job_steps_check[] = {
     {.ask = NULL},
 };
 
-/* --- sweep. ------------------------------------------------------------------------------------
- */
+/* --- sweep. ---------------------------------------------------------------------------------- */
 
 #define SWEEP_LIMIT 500
 #define SWEEP_BYTES                                                                                \

@@ -73,8 +73,7 @@ static enum verdict put_by_oid(struct job *j, struct pgconn_query *q, const char
     return STEP_SEND;
 }
 
-/* --- 1: nobody comes in. -----------------------------------------------------------------------
- */
+/* --- 1: nobody comes in. --------------------------------------------------------------------- */
 
 static enum verdict ask_find(struct job *j, struct pgconn_query *q)
 {
@@ -123,8 +122,7 @@ static enum verdict join_failed(struct job *j _unused_)
     return STEP_NEXT; /* what really needs it will say so */
 }
 
-/* --- 2: nobody stays. --------------------------------------------------------------------------
- */
+/* --- 2: nobody stays. ------------------------------------------------------------------------ */
 
 static enum verdict ask_cut(struct job *j, struct pgconn_query *q)
 {
@@ -162,8 +160,7 @@ static enum verdict take_cut(struct job *j, const PGresult *result)
     return n > 0 ? STEP_PAUSE : STEP_NEXT;
 }
 
-/* --- 3: the template. --------------------------------------------------------------------------
- */
+/* --- 3: the template. ------------------------------------------------------------------------ */
 
 static enum verdict ask_begin(struct job *j, struct pgconn_query *q)
 {
@@ -187,8 +184,7 @@ static enum verdict take_find_again(struct job *j, const PGresult *result)
     return PQntuples(result) == 0 ? succeed(j, false) : STEP_NEXT;
 }
 
-/* --- 4 to 6: nothing is left. ------------------------------------------------------------------
- */
+/* --- 4 to 6: nothing is left. ---------------------------------------------------------------- */
 
 #define OF_ROLE                                                                                    \
     "d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass "             \
@@ -240,8 +236,7 @@ static enum verdict ask_dropped(struct job *j, struct pgconn_query *q _unused_)
     return succeed(j, false);
 }
 
-/* --- Otherwise: say what holds it. -------------------------------------------------------------
- */
+/* --- Otherwise: say what holds it. ----------------------------------------------------------- */
 
 static enum verdict ask_list(struct job *j, struct pgconn_query *q)
 {

@@ -72,8 +72,7 @@ static int watch(struct pgconn *c, uint32_t events)
     return sd_event_add_io(c->event, &c->io, PQsocket(c->pg), events, on_io, c);
 }
 
-/* --- Queries. ----------------------------------------------------------------------------------
- */
+/* --- Queries. -------------------------------------------------------------------------------- */
 
 static void drop_result(struct pgconn *c)
 {
@@ -249,8 +248,7 @@ static void converse(struct pgconn *c, uint32_t events)
     }
 }
 
-/* --- Opening. ----------------------------------------------------------------------------------
- */
+/* --- Opening. -------------------------------------------------------------------------------- */
 
 static void connected(struct pgconn *c)
 {

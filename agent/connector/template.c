@@ -26,8 +26,7 @@ static int refuse(const struct reader *r, const char *reason)
     return -EINVAL;
 }
 
-/* --- Letters, as PostgreSQL's lexer classes them. ----------------------------------------------
- */
+/* --- Letters, as PostgreSQL's lexer classes them. -------------------------------------------- */
 
 static bool is_space(char c)
 {
@@ -127,8 +126,7 @@ static int skip_comment(struct reader *r, bool *skipped)
     return 0;
 }
 
-/* --- Filling in. -------------------------------------------------------------------------------
- */
+/* --- Filling in. ----------------------------------------------------------------------------- */
 
 /* The length of the placeholder at s with its name copied; 0 if there is none. */
 static size_t placeholder(const char *s, char name[NAME_MAX_LEN + 1])
@@ -248,8 +246,7 @@ static int copy_one(struct reader *r, enum place place)
     return fill(r, place, name);
 }
 
-/* --- Quotes. -----------------------------------------------------------------------------------
- */
+/* --- Quotes. --------------------------------------------------------------------------------- */
 
 /* From behind the opening quote to behind the closing one. */
 static int read_quoted(struct reader *r, char quote, enum place place)
@@ -329,8 +326,7 @@ static int read_dollar(struct reader *r, size_t taglen)
     return 0;
 }
 
-/* --- Statements. -------------------------------------------------------------------------------
- */
+/* --- Statements. ----------------------------------------------------------------------------- */
 
 /* A word with the quote it may announce: E'…' B'…' X'…' N'…' U&'…' U&"…". */
 static int read_word(struct reader *r)

@@ -41,8 +41,7 @@ struct uplink {
 
 static void schedule(struct uplink *u);
 
-/* --- Sending. ----------------------------------------------------------------------------------
- */
+/* --- Sending. -------------------------------------------------------------------------------- */
 
 static void drop_first(struct uplink *u)
 {
@@ -130,8 +129,7 @@ static void on_answer(void *data, const struct buf *frame)
         (void)shutdown(u->fd, SHUT_RDWR);
 }
 
-/* --- Receiving. --------------------------------------------------------------------------------
- */
+/* --- Receiving. ------------------------------------------------------------------------------ */
 
 /* One packet: 1, 0 when there is none now, or -errno (-ECONNRESET: the end). */
 static int receive(struct uplink *u)
@@ -169,8 +167,7 @@ static int on_io(sd_event_source *s _unused_, int fd _unused_, uint32_t events, 
     return 0;
 }
 
-/* --- Connecting. -------------------------------------------------------------------------------
- */
+/* --- Connecting. ----------------------------------------------------------------------------- */
 
 static int connect_to(const char *path)
 {

@@ -20,7 +20,7 @@ struct body_field {
 };
 #define BODY_FIELD(type, member, kind)                                                             \
     {                                                                                              \
-        #member, kind, offsetof(type, member), sizeof(((type *)NULL)->member)                      \
+#member, kind, offsetof(type, member), sizeof(((type *)NULL)->member)                      \
     }
 
 /* Sets the members of o. 0, -ENOMEM; -EINVAL for text that is not UTF-8 or not NUL-terminated. */

@@ -24,10 +24,12 @@ static bool ends(const struct piece *c, const char *tail)
     return c->n > n && memcmp(c->p + c->n - n, tail, n) == 0;
 }
 
-/* --- Names that container managers give --------------------------------------------------------- */
+/* --- Names that container managers give ---------------------------------------------------------
+ */
 
-static const char *const container_names[] = {"docker", "lxc", "machine.slice", "payload", "buildkit"};
-static const char *const container_heads[] = {"kubepods", "libpod", "lxc.payload", "crio-",
+static const char *const container_names[] = {"docker", "lxc", "machine.slice", "payload",
+                                              "buildkit"};
+static const char *const container_heads[] = {"kubepods",        "libpod",   "lxc.payload", "crio-",
                                               "cri-containerd-", "nerdctl-", "buildah-"};
 static const char *const container_scopes[] = {"docker-", "machine-", "podman-pause-", "lxc-"};
 
@@ -59,12 +61,13 @@ static bool is_container(const struct piece *c)
     return is_long_hex(c);
 }
 
-/* --- The shape of a path ------------------------------------------------------------------------- */
+/* --- The shape of a path -------------------------------------------------------------------------
+ */
 
 struct walk {
-    size_t depth;    /* pieces so far */
-    size_t units;    /* services and scopes so far, one inside the other */
-    bool manager;    /* the first of them is a user's service manager */
+    size_t depth; /* pieces so far */
+    size_t units; /* services and scopes so far, one inside the other */
+    bool manager; /* the first of them is a user's service manager */
     struct piece unit;
 };
 
@@ -79,8 +82,9 @@ static bool next(const char **at, const char *end, struct piece *c)
     return c->n > 0;
 }
 
-/* Whether one more piece keeps the path one that this host's own manager makes. A unit holds no units
- * of its own, unless it is a user's manager: anything else is a whole system inside a unit. */
+/* Whether one more piece keeps the path one that this host's own manager makes. A unit holds no
+ * units of its own, unless it is a user's manager: anything else is a whole system inside a unit.
+ */
 static bool step(struct walk *w, const struct piece *c)
 {
     bool unit = ends(c, ".service") || ends(c, ".scope");
@@ -125,7 +129,8 @@ static const char *path_of(const char *line, const char *end)
 {
     static const char unified[] = "0::", named[] = ":name=systemd:";
 
-    if ((size_t)(end - line) >= sizeof(unified) - 1 && memcmp(line, unified, sizeof(unified) - 1) == 0)
+    if ((size_t)(end - line) >= sizeof(unified) - 1 &&
+        memcmp(line, unified, sizeof(unified) - 1) == 0)
         return line + sizeof(unified) - 1;
     const char *at = memmem(line, (size_t)(end - line), named, sizeof(named) - 1);
     return at && memchr(line, ':', (size_t)(end - line)) == at ? at + sizeof(named) - 1 : NULL;

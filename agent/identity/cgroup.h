@@ -11,8 +11,8 @@ struct cgroup {
 };
 
 /* Judges the text of /proc/PID/cgroup. Paths are relative to the reader's own root. has_systemd:
- * whether systemd manages this machine; without it no layout is known, and only a path that leaves our
- * root is foreign. */
+ * whether systemd manages this machine; without it no layout is known, and only a path that leaves
+ * our root is foreign. */
 void cgroup_judge(const char *text, bool has_systemd, struct cgroup *out);
 
 #endif

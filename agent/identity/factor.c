@@ -33,7 +33,8 @@ static const char *member_of(enum factor f)
     return NULL;
 }
 
-/* --- The record ----------------------------------------------------------------------------------- */
+/* --- The record
+ * ----------------------------------------------------------------------------------- */
 
 static bool storable(const char *user)
 {
@@ -110,7 +111,8 @@ int factor_enrolled(struct vault *v, const char *user, unsigned *mask)
     return r;
 }
 
-/* --- Listing -------------------------------------------------------------------------------------- */
+/* --- Listing
+ * -------------------------------------------------------------------------------------- */
 
 static int put_stamp(json_t *o, const char *name, int64_t ms)
 {
@@ -193,7 +195,8 @@ int factor_people(struct vault *v, json_t **out)
     return 0;
 }
 
-/* --- TOTP: enrolment ------------------------------------------------------------------------------ */
+/* --- TOTP: enrolment
+ * ------------------------------------------------------------------------------ */
 
 static json_t *totp_body(const struct totp *t)
 {
@@ -324,7 +327,8 @@ int factor_totp_confirm(struct vault *v, const char *user, const char *code, int
     return r;
 }
 
-/* --- Recovery codes ------------------------------------------------------------------------------- */
+/* --- Recovery codes
+ * ------------------------------------------------------------------------------- */
 
 int factor_state_code_hash(struct vault *v, const char *user, const char *code,
                            char out[2 * VAULT_HASH_LEN + 1])
@@ -412,7 +416,8 @@ int factor_recovery_new(struct vault *v, const char *user, json_t **codes)
     return r;
 }
 
-/* --- Passphrases ---------------------------------------------------------------------------------- */
+/* --- Passphrases
+ * ---------------------------------------------------------------------------------- */
 
 int factor_passphrase_set(struct vault *v, const char *user, const char *hash)
 {
@@ -511,7 +516,8 @@ int factor_passphrase_ok(const char *passphrase, char *why, size_t whylen)
     return 0;
 }
 
-/* --- Taking away ---------------------------------------------------------------------------------- */
+/* --- Taking away
+ * ---------------------------------------------------------------------------------- */
 
 int factor_remove(struct vault *v, const char *user, enum factor f)
 {

@@ -1,5 +1,5 @@
-/* Checking typed answers. Whoever asks, the same is computed: the codes of every step in the window,
- * or one keyed hash compared with ten. Only what is done with the result differs. */
+/* Checking typed answers. Whoever asks, the same is computed: the codes of every step in the
+ * window, or one keyed hash compared with ten. Only what is done with the result differs. */
 #include <errno.h>
 #include <string.h>
 

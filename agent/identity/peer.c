@@ -76,8 +76,9 @@ static int read_audit(int dir, const char *name, uint32_t *out)
     return r == -ENOENT ? 0 : r;
 }
 
-/* Fills in what /proc says of the process that p->pidfd pins. It was alive after the folder was opened,
- * so the folder is its own; it was alive after the reading, so all of it was of one life. */
+/* Fills in what /proc says of the process that p->pidfd pins. It was alive after the folder was
+ * opened, so the folder is its own; it was alive after the reading, so all of it was of one life.
+ */
 static int read_process(struct peer *p)
 {
     struct peer found = *p;
@@ -108,7 +109,8 @@ static int read_process(struct peer *p)
     return r;
 }
 
-/* The process number behind a pidfd, as this process sees it; -ESRCH when it is gone or not ours to see. */
+/* The process number behind a pidfd, as this process sees it; -ESRCH when it is gone or not ours to
+ * see. */
 static int pid_of(int pidfd, pid_t *pid)
 {
     char path[64], line[128];

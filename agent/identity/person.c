@@ -56,7 +56,8 @@ void person_free(struct person *p)
     free(p);
 }
 
-/* --- Asking NSS: each question again with twice the memory while the answer does not fit ---------- */
+/* --- Asking NSS: each question again with twice the memory while the answer does not fit
+ * ---------- */
 
 struct answer {
     char *buf;
@@ -120,7 +121,8 @@ static int ask_group(gid_t gid, struct group *gr, struct answer *a, struct group
     return *found || is_absent(error) ? 0 : -error;
 }
 
-/* --- Groups --------------------------------------------------------------------------------------- */
+/* --- Groups
+ * --------------------------------------------------------------------------------------- */
 
 static int ask_gids(const struct passwd *pw, gid_t **gids, size_t *n)
 {

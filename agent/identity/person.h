@@ -22,8 +22,8 @@ struct person {
  * bytes, '/', ':' or white space, not beginning with '-'. */
 bool person_valid_name(const char *name);
 
-/* By name, or by uid (name NULL). Returns 0 with exists = false when NSS knows no such person (sshd's
- * made-up names included); -errno when NSS failed (then nothing is known: fail closed). */
+/* By name, or by uid (name NULL). Returns 0 with exists = false when NSS knows no such person
+ * (sshd's made-up names included); -errno when NSS failed (then nothing is known: fail closed). */
 int person_lookup(const char *name, uid_t uid, struct person **out);
 void person_free(struct person *p);
 DEFINE_CLEANUP(struct person *, person_free)

@@ -1,6 +1,6 @@
-/* Proofs rest as one row for their session (index 0) and one for their source (index 1). The ids name
- * what a proof counts for, so that a newer one takes the place of the older; by source also the
- * service, since whoever asks may ask for one service only. */
+/* Proofs rest as one row for their session (index 0) and one for their source (index 1). The ids
+ * name what a proof counts for, so that a newer one takes the place of the older; by source also
+ * the service, since whoever asks may ask for one service only. */
 #include "identity/proof.h"
 
 #include <ctype.h>
@@ -15,10 +15,14 @@
 #define NAMES 8 /* more than a person has factors: one row each for a session */
 
 static const struct body_field proof_fields[] = {
-    BODY_FIELD(struct proof, factor, BODY_U32),  BODY_FIELD(struct proof, user, BODY_TEXT),
-    BODY_FIELD(struct proof, service, BODY_TEXT), BODY_FIELD(struct proof, session, BODY_TEXT),
-    BODY_FIELD(struct proof, source, BODY_TEXT), BODY_FIELD(struct proof, key, BODY_TEXT),
-    BODY_FIELD(struct proof, boot_ms, BODY_I64), BODY_FIELD(struct proof, boot_id, BODY_TEXT),
+    BODY_FIELD(struct proof, factor, BODY_U32),
+    BODY_FIELD(struct proof, user, BODY_TEXT),
+    BODY_FIELD(struct proof, service, BODY_TEXT),
+    BODY_FIELD(struct proof, session, BODY_TEXT),
+    BODY_FIELD(struct proof, source, BODY_TEXT),
+    BODY_FIELD(struct proof, key, BODY_TEXT),
+    BODY_FIELD(struct proof, boot_ms, BODY_I64),
+    BODY_FIELD(struct proof, boot_id, BODY_TEXT),
     {0},
 };
 
@@ -34,7 +38,8 @@ static int parse_proof(const json_t *o, struct proof *out)
     return r == 0 && !factor_name(out->factor) ? -EBADMSG : r;
 }
 
-/* --- Adding --------------------------------------------------------------------------------------- */
+/* --- Adding
+ * --------------------------------------------------------------------------------------- */
 
 /* Whether the row under this id is of this boot and newer already. */
 static int is_newer(struct vault *v, const char *id, const struct proof *p, bool *newer)
@@ -109,13 +114,15 @@ int session_prove(struct vault *v, const struct proof *p)
     return r;
 }
 
-/* --- Visiting ------------------------------------------------------------------------------------- */
+/* --- Visiting
+ * ------------------------------------------------------------------------------------- */
 
 struct visit {
     const char *user;
     proof_fn fn;
     void *data;
-    struct proof *list; /* those of the session, kept back until it is known if their source counts too */
+    struct proof
+        *list; /* those of the session, kept back until it is known if their source counts too */
     bool told[NAMES];
     size_t n;
 };
@@ -147,8 +154,9 @@ static int keep_session(const struct record *rec, void *data)
 
 static bool same_proof(const struct proof *a, const struct proof *b)
 {
-    return a->factor == b->factor && a->boot_ms == b->boot_ms && strcmp(a->service, b->service) == 0 &&
-           strcmp(a->source, b->source) == 0 && strcmp(a->key, b->key) == 0;
+    return a->factor == b->factor && a->boot_ms == b->boot_ms &&
+           strcmp(a->service, b->service) == 0 && strcmp(a->source, b->source) == 0 &&
+           strcmp(a->key, b->key) == 0;
 }
 
 static int tell_source(const struct record *rec, void *data)
@@ -203,7 +211,8 @@ int session_proofs(struct vault *v, const char *session_id, const char *user, co
     return r;
 }
 
-/* --- Handles -------------------------------------------------------------------------------------- */
+/* --- Handles
+ * -------------------------------------------------------------------------------------- */
 
 int session_handle_make(struct vault *v, const struct proof *p, int64_t now_ms,
                         char out[SESSION_HANDLE_LEN + 1])
@@ -266,7 +275,8 @@ int session_handle_take(struct vault *v, const char *handle, const char *user, c
     return 0;
 }
 
-/* --- Deleting ------------------------------------------------------------------------------------- */
+/* --- Deleting
+ * ------------------------------------------------------------------------------------- */
 
 static int drop_proof(const struct record *rec, void *data)
 {

@@ -3,8 +3,8 @@
  *     source  wrong answers of one person from one source, its lock, and when it last went well
  *     budget  wrong answers of one person within an hour from all unusual sources together
  *
- * A name that NSS doesn't know stands for one of THROTTLE_BUCKETS made-up people, who each come from one
- * of THROTTLE_BUCKETS made-up sources; which one is a keyed hash, so nobody can choose. */
+ * A name that NSS doesn't know stands for one of THROTTLE_BUCKETS made-up people, who each come
+ * from one of THROTTLE_BUCKETS made-up sources; which one is a keyed hash, so nobody can choose. */
 #include "identity/throttle.h"
 
 #include <errno.h>
@@ -38,7 +38,8 @@ struct counters {
     bool usual;
 };
 
-/* --- Names of rows -------------------------------------------------------------------------------- */
+/* --- Names of rows
+ * -------------------------------------------------------------------------------- */
 
 static int bucket(struct vault *v, const char *text, char out[16])
 {
@@ -89,10 +90,11 @@ static int name_rows(struct vault *v, const char *user, bool known, const char *
     return body_id(c->budget_id, sizeof(c->budget_id), parts, ARRAY_LEN(parts));
 }
 
-/* --- Rows ----------------------------------------------------------------------------------------- */
+/* --- Rows
+ * ----------------------------------------------------------------------------------------- */
 
-/* Times ahead of any that we would have written were written under a wrong clock: a lock must not last
- * until that clock comes round. */
+/* Times ahead of any that we would have written were written under a wrong clock: a lock must not
+ * last until that clock comes round. */
 static void forget_past(struct row *w, int64_t now)
 {
     if (w->until - now > THROTTLE_LOCK_MAX_MS)
@@ -156,7 +158,8 @@ static int save_row(struct vault *v, const char *id, const char *person, const s
     return r < 0 ? r : body_save(v, RECORD_THROTTLE, &rec, o);
 }
 
-/* --- What is told --------------------------------------------------------------------------------- */
+/* --- What is told
+ * --------------------------------------------------------------------------------- */
 
 static void tell_source(const char *source, int64_t fails, struct throttle *out)
 {
@@ -182,8 +185,8 @@ static void tell(const struct counters *c, const char *source, int64_t now, stru
     }
 }
 
-int throttle_check(struct vault *v, const char *user, bool known, const char *source, int64_t now_ms,
-                   struct throttle *out)
+int throttle_check(struct vault *v, const char *user, bool known, const char *source,
+                   int64_t now_ms, struct throttle *out)
 {
     struct counters c = {0};
 
@@ -194,7 +197,8 @@ int throttle_check(struct vault *v, const char *user, bool known, const char *so
     return r;
 }
 
-/* --- Counting ------------------------------------------------------------------------------------- */
+/* --- Counting
+ * ------------------------------------------------------------------------------------- */
 
 static int64_t lock_length(int64_t locks)
 {
@@ -233,8 +237,8 @@ static void count_budget(struct row *w, int64_t now)
         w->until = later(w->until, now + BUDGET_WINDOW_MS);
 }
 
-int throttle_failed(struct vault *v, const char *user, bool known, const char *source, int64_t now_ms,
-                    struct throttle *out)
+int throttle_failed(struct vault *v, const char *user, bool known, const char *source,
+                    int64_t now_ms, struct throttle *out)
 {
     struct counters c = {0};
 
@@ -267,7 +271,8 @@ int throttle_passed(struct vault *v, const char *user, const char *source, int64
     return save_row(v, c.source_id, c.person, &(struct row){.usual = now_ms});
 }
 
-/* --- All rows of a person ------------------------------------------------------------------------- */
+/* --- All rows of a person
+ * ------------------------------------------------------------------------- */
 
 struct visit {
     struct vault *v;

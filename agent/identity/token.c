@@ -44,7 +44,8 @@ void token_clear(struct token *t)
     mem_wipe(t, sizeof(*t));
 }
 
-/* --- The row -------------------------------------------------------------------------------------- */
+/* --- The row
+ * -------------------------------------------------------------------------------------- */
 
 static int from_body(const json_t *o, struct token *out)
 {
@@ -115,7 +116,8 @@ static int id_of(struct vault *v, const char *text, char out[TOKEN_ID_LEN + 1])
     return r;
 }
 
-/* --- Making --------------------------------------------------------------------------------------- */
+/* --- Making
+ * --------------------------------------------------------------------------------------- */
 
 static int refuse(char *why, size_t whylen, const char *text)
 {
@@ -319,7 +321,8 @@ int token_create(struct vault *v, const struct token_spec *spec, int64_t now_ms,
     return 0;
 }
 
-/* --- Finding -------------------------------------------------------------------------------------- */
+/* --- Finding
+ * -------------------------------------------------------------------------------------- */
 
 static bool expired(const struct token *t, int64_t now_ms)
 {
@@ -367,7 +370,8 @@ int token_find_accessor(struct vault *v, const char *accessor, int64_t now_ms, s
     return r;
 }
 
-/* --- Using and renewing --------------------------------------------------------------------------- */
+/* --- Using and renewing
+ * --------------------------------------------------------------------------- */
 
 int token_use(struct vault *v, struct token *t, bool *last)
 {
@@ -410,7 +414,8 @@ int token_renew(struct vault *v, struct token *t, int64_t increment, int64_t now
     return r;
 }
 
-/* --- Showing -------------------------------------------------------------------------------------- */
+/* --- Showing
+ * -------------------------------------------------------------------------------------- */
 
 static int put_stamp(json_t *o, const char *name, int64_t ms)
 {

@@ -12,8 +12,8 @@
 #define TOKEN_E_FOREIGN 2 /* bound to another uid */
 #define TOKEN_E_REFUSED 3 /* the request makes no sense: why[] says it */
 
-#define TOKEN_TEXT_MAX 64      /* "hvs." and 28..40 base62 characters */
-#define TOKEN_ID_LEN 64        /* hex of the keyed hash: how the store and leases know it */
+#define TOKEN_TEXT_MAX 64 /* "hvs." and 28..40 base62 characters */
+#define TOKEN_ID_LEN 64   /* hex of the keyed hash: how the store and leases know it */
 #define TOKEN_TTL_DEFAULT (32 * 86400LL) /* Vault's system default and maximum: 768h */
 #define TOKEN_TTL_MAX (32 * 86400LL)
 
@@ -24,20 +24,20 @@ struct token {
     json_t *policies;              /* owned array of names; ["root"] is the root token */
     json_t *meta;                  /* owned object or NULL */
     char display_name[129];
-    char path[129];                /* where it was made: "auth/token/create" */
+    char path[129]; /* where it was made: "auth/token/create" */
     bool root;
     bool renewable;
-    bool has_uid;                  /* bound to the uid it was issued to */
+    bool has_uid; /* bound to the uid it was issued to */
     uid_t uid;
-    char session[64];              /* dies with this login session, "" = no */
-    int64_t num_uses;              /* 0 = unlimited; else what is left */
-    int64_t created_ms, expires_ms; /* wall; expires 0 = never (root) */
+    char session[64];                             /* dies with this login session, "" = no */
+    int64_t num_uses;                             /* 0 = unlimited; else what is left */
+    int64_t created_ms, expires_ms;               /* wall; expires 0 = never (root) */
     int64_t issued_ttl, period, explicit_max_ttl; /* seconds, 0 none */
     int64_t last_renewal_ms;
 };
 
 struct token_spec {
-    const json_t *policies;   /* borrowed array; already checked against the parent's */
+    const json_t *policies; /* borrowed array; already checked against the parent's */
     const json_t *meta;
     const char *parent;       /* token id or NULL */
     const char *display_name; /* NULL: "token" */
@@ -47,7 +47,7 @@ struct token_spec {
     uid_t uid;
     const char *session;
     int64_t ttl, period, explicit_max_ttl, num_uses; /* seconds; ttl 0 = the default */
-    const char *given_id;     /* a token text chosen by the caller (root only), or NULL */
+    const char *given_id; /* a token text chosen by the caller (root only), or NULL */
 };
 
 /* Makes a token; text gets the only copy of the token itself (wipe it). ttl above the maximum is
@@ -64,14 +64,15 @@ int token_find_id(struct vault *v, const char *id, int64_t now_ms, struct token 
 /* Counts one use of a token with num_uses; the last use revokes it after (*last = true: the caller
  * revokes it in the same turn). */
 int token_use(struct vault *v, struct token *t, bool *last);
-/* New expiry: increment (0 = the issued ttl), bounded by explicit_max_ttl and the system maximum, period
- * as Vault's. *ttl is what was granted. TOKEN_E_REFUSED when not renewable. */
+/* New expiry: increment (0 = the issued ttl), bounded by explicit_max_ttl and the system maximum,
+ * period as Vault's. *ttl is what was granted. TOKEN_E_REFUSED when not renewable. */
 int token_renew(struct vault *v, struct token *t, int64_t increment, int64_t now_ms, int64_t *ttl,
                 char *why, size_t whylen);
-/* Deletes the token and all its descendants; calls gone(id) for each (the caller revokes their leases).
- * orphan_children: children stay and become orphans (revoke-orphan). */
+/* Deletes the token and all its descendants; calls gone(id) for each (the caller revokes their
+ * leases). orphan_children: children stay and become orphans (revoke-orphan). */
 typedef int (*token_gone_fn)(const char *id, void *data);
-int token_revoke(struct vault *v, const char *id, bool orphan_children, token_gone_fn gone, void *data);
+int token_revoke(struct vault *v, const char *id, bool orphan_children, token_gone_fn gone,
+                 void *data);
 /* Tokens whose expiry is past: revoked as above. At most limit. */
 int token_expire(struct vault *v, int64_t now_ms, size_t limit, token_gone_fn gone, void *data);
 /* Revokes the tokens bound to a login session. */

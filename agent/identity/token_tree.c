@@ -1,5 +1,5 @@
-/* The end of tokens: a token's descendants go with it. The tree is walked by its rows, down to a token
- * without children and up again, so that neither stack nor memory grows with it. */
+/* The end of tokens: a token's descendants go with it. The tree is walked by its rows, down to a
+ * token without children and up again, so that neither stack nor memory grows with it. */
 #include <errno.h>
 #include <string.h>
 
@@ -84,7 +84,8 @@ static int make_orphan(const struct record *rec, void *data)
     return r;
 }
 
-int token_revoke(struct vault *v, const char *id, bool orphan_children, token_gone_fn gone, void *data)
+int token_revoke(struct vault *v, const char *id, bool orphan_children, token_gone_fn gone,
+                 void *data)
 {
     const struct gone g = {.v = v, .fn = gone, .data = data};
     struct token t;

@@ -44,8 +44,9 @@ static int flag_of(const char *algorithm)
 static int code_at(const struct totp *t, int flag, int64_t step, char code[TOTP_CODE_MAX + 1])
 {
     memset(code, 0, TOTP_CODE_MAX + 1);
-    int r = oath_totp_generate2((const char *)t->secret, t->secret_len, (time_t)(step * TOTP_PERIOD),
-                                TOTP_PERIOD, 0, (unsigned)t->digits, flag, code);
+    int r =
+        oath_totp_generate2((const char *)t->secret, t->secret_len, (time_t)(step * TOTP_PERIOD),
+                            TOTP_PERIOD, 0, (unsigned)t->digits, flag, code);
     if (r == OATH_MALLOC_ERROR)
         return -ENOMEM;
     return r == OATH_OK ? 0 : -EIO;
@@ -105,13 +106,15 @@ void totp_base32(struct buf *b, const void *p, size_t n)
         held = held >= 5 ? held - 5 : 0;
         bits &= (1U << held) - 1;
         /* 0..25 are letters; the mask is all ones for 26..31, the digits 2..7 */
-        buf_putc(b, (char)('A' + v + (((25 - v) >> (sizeof(int) * CHAR_BIT - 1)) & ('2' - 26 - 'A'))));
+        buf_putc(b,
+                 (char)('A' + v + (((25 - v) >> (sizeof(int) * CHAR_BIT - 1)) & ('2' - 26 - 'A'))));
     }
 }
 
 static void put_percent(struct buf *b, const char *s)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
     for (; *s; s++) {
         if (strchr(plain, *s))

@@ -1,4 +1,5 @@
-/* Time-based one-time passwords: RFC 6238 over liboath, base32 of RFC 4648, the Key URI format. Pure. */
+/* Time-based one-time passwords: RFC 6238 over liboath, base32 of RFC 4648, the Key URI format.
+ * Pure. */
 #ifndef COUNTERSIGN_IDENTITY_TOTP_H
 #define COUNTERSIGN_IDENTITY_TOTP_H
 
@@ -23,8 +24,9 @@ void totp_clear(struct totp *t);
  * NULL for another. */
 const char *totp_algorithm(const char *name, size_t *secret_len);
 
-/* Compares with the codes of all steps of the window, always all of them. 0 and *step, the newest step
- * after last_step that matches; TOTP_E_WRONG; TOTP_E_USED when only used steps match; -errno. */
+/* Compares with the codes of all steps of the window, always all of them. 0 and *step, the newest
+ * step after last_step that matches; TOTP_E_WRONG; TOTP_E_USED when only used steps match; -errno.
+ */
 #define TOTP_E_WRONG 1
 #define TOTP_E_USED 2
 int totp_check(const struct totp *t, const char *code, int64_t now_s, int64_t *step);

@@ -75,7 +75,7 @@ int route_mount_enable(struct request *r)
     char why[300];
     const char *type = json_str(r->body, "type");
     json_t *config = json_object_get(r->body, "config");
-    int e = config ? json_check(config, config_fields, false, why, sizeof(why)) : 0;
+    int e = json_is_object(config) ? json_check(config, config_fields, false, why, sizeof(why)) : 0;
     if (e == -EINVAL)
         return request_error(r, 400, "config: %s", why);
     _cleanup_json_ json_t *options = NULL;

@@ -18,7 +18,8 @@
  *
  * ops (role names are at most 63 bytes; expires is seconds since 1970):
  *   check   {}                                      -> {"version": 150020, "problems": ["…", …]}
- *           problems: what the admin account lacks (CREATEROLE, …), one sentence each
+ *           problems: what the admin account lacks (CREATEROLE, …), one sentence each; with an optional
+ *           "groups": [..] also whether it may hand those on
  *   create  {"role", "verifier": "SCRAM-SHA-256$…", "expires", "groups": [..], "connection_limit": n,
  *            "comment": "…", "statements": [..]}    -> {}
  *           statements empty: CREATE ROLE … LOGIN PASSWORD verifier VALID UNTIL … IN ROLE groups;
@@ -29,8 +30,8 @@
  *   renew   {"role", "expires", "statements": [..]} -> {}   ("gone" when the role is not there)
  *   revoke  {"role", "statements": [..]}            -> {"terminated": n, "gone": bool}
  *           NOLOGIN and past VALID UNTIL, committed; terminate its sessions until none is left (re-scan);
- *           then statements, or: DROP OWNED in this database's grants only, REVOKE memberships, DROP
- *           ROLE. A role that is not there is success with gone = true.
+ *           then statements, if any; then, when the role is still there: DROP OWNED in this
+ *           database's grants only, REVOKE memberships, DROP ROLE. A role that is not there is success with gone = true.
  *   sweep   {"instance": "uuid", "after": "", "limit": 500} -> {"roles": [{"role", "lease"}], "more": bool}
  *           roles whose comment begins with "countersign instance=<uuid> lease=", by name
  *   forget  {}                                      -> {}   closes idle connections to this db

@@ -53,8 +53,7 @@ static void say(int fd, const char *text, size_t n)
         perror("send");
 }
 
-/* --- agent -------------------------------------------------------------------------------------
- */
+/* --- agent ----------------------------------------------------------------------------------- */
 
 /* poll[0] takes connectors, [1] askers, [2] is the connector, the others are the askers. */
 static struct pollfd polled[3 + ASKERS];
@@ -148,8 +147,7 @@ static int agent(const char *socket_path, const char *control_path)
     }
 }
 
-/* --- ask ---------------------------------------------------------------------------------------
- */
+/* --- ask ------------------------------------------------------------------------------------- */
 
 static long long ids[IDS];
 static size_t waiting;

@@ -81,11 +81,9 @@ Host *
     IdentitiesOnly yes
     ControlPath ~/.ssh/live-%r
 END
-for user in bea eve; do
-    ssh-keygen -q -t ed25519 -N "" -C "$user" -f "/root/.ssh/$user"
-    install -d -m 0700 -o "$user" -g "$user" "/home/$user/.ssh"
-    install -m 0600 -o "$user" -g "$user" "/root/.ssh/$user.pub" "/home/$user/.ssh/authorized_keys"
-done'
+ssh-keygen -q -t ed25519 -N "" -C bea -f /root/.ssh/bea
+install -d -m 0700 -o bea -g bea /home/bea/.ssh
+install -m 0600 -o bea -g bea /root/.ssh/bea.pub /home/bea/.ssh/authorized_keys'
 
 stage_people() {
     inside bash -c "$STAGE_PEOPLE"
@@ -104,7 +102,7 @@ END
 
 # --- The database --------------------------------------------------------------------------------------
 
-sql() { # SQL: as the database's superuser
+sql() { # SQL [DATABASE]: as the database's superuser
     inside -u postgres psql -qAtX -v ON_ERROR_STOP=1 "${2:-shop}" -c "$1"
 }
 
@@ -131,7 +129,7 @@ account_exists() { # NAME
 }
 
 account_gone() { # NAME
-    [[ $(sql "SELECT count(*) FROM pg_roles WHERE rolname = '$1'" postgres) == 0 ]]
+    [[ -n $1 && $(sql "SELECT count(*) FROM pg_roles WHERE rolname = '$1'" postgres) == 0 ]]
 }
 
 # Accounts that a lease made, by the comment each one carries.
@@ -139,10 +137,10 @@ leased_accounts() {
     sql "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE 'countersign %'" postgres
 }
 
-# Accounts that are not of this list were made by somebody else than the story.
+# All that are neither the database's own nor the stage's.
 strange_accounts() {
     sql "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND
-        rolname NOT IN ('postgres', 'countersign_admin', 'shop_readers')" postgres
+        rolname NOT IN ('postgres', 'countersign_admin', 'shop_readers', 'shop_writers')" postgres
 }
 
 # --- Codes ---------------------------------------------------------------------------------------------

@@ -516,8 +516,11 @@ fi
 if [[ $(id -u) == 0 ]]; then
     chown nobody: "$DIR"
     rm -f "$TAP_OUTPUT"
-    exec setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups \
-        env HOME="$DIR" TMPDIR="$DIR" COUNTERSIGN_SOURCE="$SOURCE" bash "$0"
+    CODE=0
+    setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups \
+        env HOME="$DIR" TMPDIR="$DIR" COUNTERSIGN_SOURCE="$SOURCE" bash "$0" || CODE=$?
+    rm -rf "$DIR"
+    exit "$CODE"
 fi
 trap at_exit EXIT
 cd "$DIR"

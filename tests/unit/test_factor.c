@@ -1,4 +1,5 @@
-/* Second factors: the standard's own numbers, replay, skew, recovery codes, passphrases, equal cost. */
+/* Second factors: the standard's own numbers, replay, skew, recovery codes, passphrases, equal
+ * cost. */
 #include "vault_fixture.h"
 
 #include <dlfcn.h>
@@ -12,7 +13,8 @@
 #define NOW 1700000010LL /* not at the edge of a step */
 #define STEP 30
 
-/* --- Counting what a check computes, by standing in front of the libraries -------------------------- */
+/* --- Counting what a check computes, by standing in front of the libraries
+ * -------------------------- */
 
 static unsigned n_codes, n_compares;
 
@@ -35,7 +37,8 @@ int sodium_memcmp(const void *const a, const void *const b, size_t n)
     return real(a, b, n);
 }
 
-/* --- RFC 6238, appendix B ------------------------------------------------------------------------- */
+/* --- RFC 6238, appendix B
+ * ------------------------------------------------------------------------- */
 
 static struct totp rfc_totp(const char *algorithm)
 {
@@ -100,8 +103,8 @@ static void test_window(void **state)
 static void test_base32(void **state)
 {
     static const char *const in[] = {"", "f", "fo", "foo", "foob", "fooba", "foobar"};
-    static const char *const out[] = {"",         "MY",        "MZXQ",        "MZXW6",
-                                      "MZXW6YQ",  "MZXW6YTB",  "MZXW6YTBOI"};
+    static const char *const out[] = {"",        "MY",       "MZXQ",      "MZXW6",
+                                      "MZXW6YQ", "MZXW6YTB", "MZXW6YTBOI"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(in); i++) {
         _cleanup_buf_ struct buf b = BUF_INIT(64);
@@ -115,7 +118,8 @@ static void test_base32(void **state)
     assert_string_equal(buf_str(&all), "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
 }
 
-/* --- In the store --------------------------------------------------------------------------------- */
+/* --- In the store
+ * --------------------------------------------------------------------------------- */
 
 /* A code as the person's device would show it. */
 static void device(const json_t *begun, int64_t at, char code[16])
@@ -129,7 +133,8 @@ static void device(const json_t *begun, int64_t at, char code[16])
                                                   : 0;
     assert_int_equal(oath_base32_decode(text, strlen(text), &secret, &n), OATH_OK);
     assert_int_equal(n, flag == 0 ? 20 : flag == OATH_TOTP_HMAC_SHA256 ? 32 : 64);
-    assert_int_equal(oath_totp_generate2(secret, n, at, STEP, 0, (unsigned)digits, flag, code), OATH_OK);
+    assert_int_equal(oath_totp_generate2(secret, n, at, STEP, 0, (unsigned)digits, flag, code),
+                     OATH_OK);
     free(secret);
 }
 
@@ -143,7 +148,8 @@ static json_t *begin(struct vault *v, const char *user, const char *algorithm, i
 }
 
 /* An enrolled person whose last used step is the one of NOW - 10 * STEP; *codes may be NULL. */
-static json_t *enrol(struct vault *v, const char *user, const char *algorithm, int digits, json_t **codes)
+static json_t *enrol(struct vault *v, const char *user, const char *algorithm, int digits,
+                     json_t **codes)
 {
     json_t *begun = begin(v, user, algorithm, digits), *shown = NULL;
     char code[16];
@@ -202,7 +208,8 @@ static void test_enrol(void **state)
         assert_int_equal(json_array_size(codes), FACTOR_CODES);
         json_decref(codes);
         assert_int_equal(enrolled(f->v, user), FACTOR_TOTP | FACTOR_RECOVERY);
-        assert_int_equal(check(f->v, user, code, NOW), FACTOR_E_USED); /* the confirming code is used */
+        assert_int_equal(check(f->v, user, code, NOW),
+                         FACTOR_E_USED); /* the confirming code is used */
         assert_int_equal(check_at(f->v, user, begun, NOW + STEP, NOW + STEP), 0);
         assert_int_equal(factor_totp_confirm(f->v, user, code, NOW, &codes), FACTOR_E_NONE);
     }
@@ -221,8 +228,9 @@ static void test_begin_refused(void **state)
         int digits;
         const char *issuer;
     } bad[] = {
-        {"u", "MD5", 6, "x"}, {"u", "SHA1", 7, "x"},  {"u", "SHA1", 0, "x"}, {"u", "SHA1", -6, "x"},
-        {"u", "SHA1", 6, ""}, {"u", "SHA1", 6, "\xff"}, {"", "SHA1", 6, "x"},
+        {"u", "MD5", 6, "x"},   {"u", "SHA1", 7, "x"}, {"u", "SHA1", 0, "x"},
+        {"u", "SHA1", -6, "x"}, {"u", "SHA1", 6, ""},  {"u", "SHA1", 6, "\xff"},
+        {"", "SHA1", 6, "x"},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         why[0] = '\0';
@@ -244,30 +252,35 @@ static void test_url(void **state)
     struct fixture *f = *state;
     json_t *out = NULL;
     char why[128], want[512];
-    assert_int_equal(factor_totp_begin(f->v, "jürgen@x", "SHA256", 8, "Acme: a&b", &out, why, sizeof(why)), 0);
-    snprintf(want, sizeof(want),
-             "otpauth://totp/Acme%%3A%%20a%%26b:j%%C3%%BCrgen%%40x?secret=%s&issuer=Acme%%3A%%20a%%26b"
-             "&algorithm=SHA256&digits=8&period=30",
-             json_str(out, "secret"));
+    assert_int_equal(
+        factor_totp_begin(f->v, "jürgen@x", "SHA256", 8, "Acme: a&b", &out, why, sizeof(why)), 0);
+    snprintf(
+        want, sizeof(want),
+        "otpauth://totp/Acme%%3A%%20a%%26b:j%%C3%%BCrgen%%40x?secret=%s&issuer=Acme%%3A%%20a%%26b"
+        "&algorithm=SHA256&digits=8&period=30",
+        json_str(out, "secret"));
     assert_string_equal(json_str(out, "url"), want);
     assert_int_equal(json_int(out, "period", 0), 30);
     assert_string_equal(json_str(out, "algorithm"), "SHA256");
     json_decref(out);
 }
 
-/* Goal: a code works once, an older one no more, also after the store was closed and opened again. */
+/* Goal: a code works once, an older one no more, also after the store was closed and opened again.
+ */
 static void test_replay(void **state)
 {
     struct fixture *f = *state;
     _cleanup_json_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, NULL);
     assert_int_equal(check_at(f->v, "bob", bob, NOW, NOW), 0);
     assert_int_equal(check_at(f->v, "bob", bob, NOW, NOW), FACTOR_E_USED);
-    assert_int_equal(check_at(f->v, "bob", bob, NOW - STEP, NOW), FACTOR_E_USED); /* older, never typed */
+    assert_int_equal(check_at(f->v, "bob", bob, NOW - STEP, NOW),
+                     FACTOR_E_USED); /* older, never typed */
     fixture_reopen(f);
     assert_int_equal(check_at(f->v, "bob", bob, NOW, NOW), FACTOR_E_USED);
     assert_int_equal(check_at(f->v, "bob", bob, NOW, NOW + STEP), FACTOR_E_USED);
     assert_int_equal(check_at(f->v, "bob", bob, NOW + STEP, NOW + STEP), 0);
-    assert_int_equal(check_at(f->v, "bob", bob, NOW + STEP, NOW), FACTOR_E_USED); /* clock put back */
+    assert_int_equal(check_at(f->v, "bob", bob, NOW + STEP, NOW),
+                     FACTOR_E_USED); /* clock put back */
 }
 
 /* Goal: a failed commit or an undone mark gives the code back: no state without its turn. */
@@ -288,7 +301,8 @@ static void test_undo(void **state)
 static void test_people_apart(void **state)
 {
     struct fixture *f = *state;
-    _cleanup_json_ json_t *a = enrol(f->v, "a", "SHA1", 6, NULL), *b = enrol(f->v, "b", "SHA1", 6, NULL);
+    _cleanup_json_ json_t *a = enrol(f->v, "a", "SHA1", 6, NULL),
+                          *b = enrol(f->v, "b", "SHA1", 6, NULL);
     assert_int_equal(check_at(f->v, "b", a, NOW, NOW), FACTOR_E_WRONG);
     assert_int_equal(check_at(f->v, "a", a, NOW, NOW), 0);
     assert_int_equal(check_at(f->v, "b", b, NOW, NOW), 0);
@@ -309,7 +323,8 @@ static void test_skew(void **state)
         }
         /* one more is seen through the window, but not learned: two more never are */
         now += 1000 * STEP;
-        assert_int_equal(check_at(f->v, user, u, now + (FACTOR_SKEW_MAX + 1) * sign * STEP, now), 0);
+        assert_int_equal(check_at(f->v, user, u, now + (FACTOR_SKEW_MAX + 1) * sign * STEP, now),
+                         0);
         now += 1000 * STEP;
         assert_int_equal(check_at(f->v, user, u, now + (FACTOR_SKEW_MAX + 2) * sign * STEP, now),
                          FACTOR_E_WRONG);
@@ -353,8 +368,8 @@ static void test_odd_answers(void **state)
     assert_int_equal(check(f->v, "bob", text, NOW), FACTOR_E_WRONG);
     snprintf(text, sizeof(text), "%.5s\xc3\xa9", code);
     assert_int_equal(check(f->v, "bob", text, NOW), FACTOR_E_WRONG);
-    static const char *const odd[] = {"", "-", "   ", "\b\n\r\177INCORRECT", "\xff\xfe", "-1", "1e5",
-                                      "aaaaaaaaaaaaaaaa", "%s%n"};
+    static const char *const odd[] = {
+        "", "-", "   ", "\b\n\r\177INCORRECT", "\xff\xfe", "-1", "1e5", "aaaaaaaaaaaaaaaa", "%s%n"};
     for (size_t i = 0; i < ARRAY_LEN(odd); i++)
         assert_int_equal(check(f->v, "bob", odd[i], NOW), FACTOR_E_WRONG);
     assert_int_equal(check(f->v, "bob", huge, NOW), FACTOR_E_WRONG);
@@ -375,8 +390,10 @@ static void test_allowed(void **state)
     const char *recovery = json_string_value(json_array_get(codes, 0));
     device(bob, NOW, code);
     assert_int_equal(factor_check_code(f->v, "bob", 0, code, NOW, &which), FACTOR_E_WRONG);
-    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_RECOVERY, code, NOW, &which), FACTOR_E_WRONG);
-    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_TOTP, recovery, NOW, &which), FACTOR_E_WRONG);
+    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_RECOVERY, code, NOW, &which),
+                     FACTOR_E_WRONG);
+    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_TOTP, recovery, NOW, &which),
+                     FACTOR_E_WRONG);
     assert_int_equal(which, 0);
     assert_int_equal(factor_check_code(f->v, "bob", FACTOR_TOTP, code, NOW, &which), 0);
     assert_int_equal(which, FACTOR_TOTP);
@@ -404,8 +421,8 @@ static void test_recovery(void **state)
 {
     struct fixture *f = *state;
     json_t *codes = NULL, *others = NULL;
-    _cleanup_json_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, &codes);
-    _cleanup_json_ json_t *eve = enrol(f->v, "eve", "SHA1", 6, &others);
+    _cleanup_json_ _unused_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, &codes);
+    _cleanup_json_ _unused_ json_t *eve = enrol(f->v, "eve", "SHA1", 6, &others);
     for (size_t i = 0; i < FACTOR_CODES; i++) {
         const char *code = json_string_value(json_array_get(codes, i));
         char shout[64];
@@ -431,7 +448,7 @@ static void test_recovery_new(void **state)
 {
     struct fixture *f = *state;
     json_t *old = NULL, *fresh = NULL;
-    _cleanup_json_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, &old);
+    _cleanup_json_ _unused_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, &old);
     assert_int_equal(factor_recovery_new(f->v, "bob", &fresh), 0);
     assert_int_equal(json_array_size(fresh), FACTOR_CODES);
     for (size_t i = 0; i < FACTOR_CODES; i++) {
@@ -469,8 +486,8 @@ static void test_list(void **state)
 {
     struct fixture *f = *state;
     json_t *people = NULL, *list = NULL;
-    _cleanup_json_ json_t *bob = enrol(f->v, "bob", "SHA256", 8, NULL);
-    _cleanup_json_ json_t *begun = begin(f->v, "newcomer", "SHA1", 6);
+    _cleanup_json_ _unused_ json_t *bob = enrol(f->v, "bob", "SHA256", 8, NULL);
+    _cleanup_json_ _unused_ json_t *begun = begin(f->v, "newcomer", "SHA1", 6);
     assert_int_equal(factor_people(f->v, &people), 0);
     assert_int_equal(json_array_size(people), 1);
     assert_true(json_has_str(people, "bob"));
@@ -515,7 +532,7 @@ static void test_remove(void **state)
     int64_t n;
     assert_int_equal(record_count(f->v, RECORD_FACTOR, &n), 0);
     assert_int_equal(n, 0);
-    _cleanup_json_ json_t *eve = enrol(f->v, "eve", "SHA1", 6, NULL);
+    _cleanup_json_ _unused_ json_t *eve = enrol(f->v, "eve", "SHA1", 6, NULL);
     _cleanup_json_ json_t *again = begin(f->v, "eve", "SHA1", 6);
     assert_int_equal(factor_reset(f->v, "eve"), 0);
     assert_int_equal(enrolled(f->v, "eve"), 0);
@@ -527,7 +544,8 @@ static void test_remove(void **state)
     assert_int_equal(factor_remove(f->v, "eve", (enum factor)64), -EINVAL);
 }
 
-/* --- Passphrases ---------------------------------------------------------------------------------- */
+/* --- Passphrases
+ * ---------------------------------------------------------------------------------- */
 
 /* Goal: a passphrase is known again and no other is; unknown people get a hash of the same cost. */
 static void test_passphrase(void **state)
@@ -562,7 +580,8 @@ static void test_passphrase(void **state)
     assert_int_equal(factor_passphrase_set(f->v, "bob", "plain text"), -EINVAL);
 }
 
-/* Goal: the longest passphrase counts to its last byte, and a longer one with the same start does not. */
+/* Goal: the longest passphrase counts to its last byte, and a longer one with the same start does
+ * not. */
 static void test_passphrase_long(void **state)
 {
     char hash[FACTOR_HASH_MAX], text[FACTOR_PASSPHRASE_MAX + 8];
@@ -588,8 +607,14 @@ static void test_passphrase_ok(void **state)
     assert_int_equal(factor_passphrase_ok("üüüüüü", why, sizeof(why)), FACTOR_E_REFUSED);
     assert_int_equal(factor_passphrase_ok("", why, sizeof(why)), FACTOR_E_REFUSED);
     assert_int_equal(factor_passphrase_ok("twelve\tchars", why, sizeof(why)), FACTOR_E_REFUSED);
-    assert_int_equal(factor_passphrase_ok("twelve\xc2\x9b" "chars!", why, sizeof(why)), FACTOR_E_REFUSED);
-    assert_int_equal(factor_passphrase_ok("twelve\xff" "chars!", why, sizeof(why)), FACTOR_E_REFUSED);
+    assert_int_equal(factor_passphrase_ok("twelve\xc2\x9b"
+                                          "chars!",
+                                          why, sizeof(why)),
+                     FACTOR_E_REFUSED);
+    assert_int_equal(factor_passphrase_ok("twelve\xff"
+                                          "chars!",
+                                          why, sizeof(why)),
+                     FACTOR_E_REFUSED);
     assert_int_equal(factor_passphrase_ok("twelve\177chars!", why, sizeof(why)), FACTOR_E_REFUSED);
     memset(text, 'a', sizeof(text));
     text[FACTOR_PASSPHRASE_MAX + 1] = '\0';
@@ -598,7 +623,8 @@ static void test_passphrase_ok(void **state)
     assert_int_equal(factor_passphrase_ok(text, why, sizeof(why)), 0);
 }
 
-/* --- Equal cost ----------------------------------------------------------------------------------- */
+/* --- Equal cost
+ * ----------------------------------------------------------------------------------- */
 
 struct cost {
     unsigned codes, compares;
@@ -627,7 +653,7 @@ static void test_equal_cost(void **state)
     json_t *codes = NULL;
     char right[16];
     _cleanup_json_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, &codes);
-    _cleanup_json_ json_t *newcomer = begin(f->v, "newcomer", "SHA1", 6);
+    _cleanup_json_ _unused_ json_t *newcomer = begin(f->v, "newcomer", "SHA1", 6);
     device(bob, NOW, right);
     const char *people[] = {"bob", "newcomer", "nobody", ""};
     const char *answers[] = {"000000", "0000000", "00000000", "1", ""};
@@ -635,14 +661,16 @@ static void test_equal_cost(void **state)
         for (size_t k = 0; k < ARRAY_LEN(answers); k++)
             assert_cost(cost_of(f->v, people[i], FACTOR_ALL, answers[k], NOW), 3, 3);
         assert_cost(cost_of(f->v, people[i], 0, right, NOW), 3, 3);
-        assert_cost(cost_of(f->v, people[i], FACTOR_ALL, "aaaa-aaaa-aaaa-aaaa", NOW), 0, FACTOR_CODES);
+        assert_cost(cost_of(f->v, people[i], FACTOR_ALL, "aaaa-aaaa-aaaa-aaaa", NOW), 0,
+                    FACTOR_CODES);
         assert_cost(cost_of(f->v, people[i], 0, "zz", NOW), 0, FACTOR_CODES);
     }
     assert_cost(cost_of(f->v, "bob", FACTOR_ALL, right, NOW), 3, 3);
     assert_cost(cost_of(f->v, "bob", FACTOR_ALL, right, NOW), 3, 3); /* used */
     for (size_t i = 0; i < 3; i++) /* fewer codes left, as much to compare */
-        assert_cost(cost_of(f->v, "bob", FACTOR_ALL, json_string_value(json_array_get(codes, i)), NOW), 0,
-                    FACTOR_CODES);
+        assert_cost(
+            cost_of(f->v, "bob", FACTOR_ALL, json_string_value(json_array_get(codes, i)), NOW), 0,
+            FACTOR_CODES);
     json_decref(codes);
 }
 
@@ -652,7 +680,7 @@ static void test_sealed(void **state)
     struct fixture *f = *state;
     unsigned mask;
     enum factor which;
-    _cleanup_json_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, NULL);
+    _cleanup_json_ _unused_ json_t *bob = enrol(f->v, "bob", "SHA1", 6, NULL);
     vault_seal(f->v);
     assert_int_equal(factor_enrolled(f->v, "bob", &mask), -EACCES);
     assert_int_equal(mask, 0);

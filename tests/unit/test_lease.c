@@ -619,7 +619,7 @@ static void test_revoked_while_made(void **state)
     assert_int_equal(asked(x), 1);
     /* the maker never comes back: at the latest when a pending one would have been given up */
     add(x, &base_spec, "a/2", false);
-    assert_int_equal(lease_revoke_lifetime(x->l, "session", "s1", "logged out", NOW + 1, &n), 0);
+    assert_int_equal(lease_revoke_lifetime(x->l, "session", "s1", "logged out", NOW + 5, &n), 0);
     run_due(x, NOW + LEASE_PENDING_MS - 1);
     assert_int_equal(asked(x), 0);
     run_due(x, NOW + LEASE_PENDING_MS);
@@ -627,9 +627,9 @@ static void test_revoked_while_made(void **state)
     assert_int_equal(number(x, "a/2", "claimed"), NOW + LEASE_PENDING_MS + LEASE_CLAIM_MS);
     /* the maker says that it failed */
     add(x, &base_spec, "a/3", false);
-    assert_int_equal(lease_revoke_lifetime(x->l, "session", "s1", "logged out", NOW + 1, &n), 0);
-    assert_int_equal(lease_revoke(x->l, "a/3", "it could not be made", NOW + 5), 0);
-    assert_int_equal(number(x, "a/3", "next_try"), NOW + 5);
+    assert_int_equal(lease_revoke_lifetime(x->l, "session", "s1", "logged out", NOW + 5, &n), 0);
+    assert_int_equal(lease_revoke(x->l, "a/3", "it could not be made", NOW + 6), 0);
+    assert_int_equal(number(x, "a/3", "next_try"), NOW + 6);
 }
 
 /* A restart re-drives what was pending or revoking, claims of the old life included. */

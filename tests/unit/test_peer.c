@@ -1,4 +1,5 @@
-/* Who is on the other end: the kernel's answers for real processes, and the shapes of control groups. */
+/* Who is on the other end: the kernel's answers for real processes, and the shapes of control
+ * groups. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@
 #include "identity/peer.h"
 #include "identity/proc.h"
 
-/* --- Children that connect ------------------------------------------------------------------------ */
+/* --- Children that connect
+ * ------------------------------------------------------------------------ */
 
 struct listener {
     char dir[64];
@@ -138,7 +140,8 @@ static void test_live(void **state)
     assert_int_equal(count_fds(), before);
 }
 
-/* Goal: a peer that is dead and reaped keeps its uid, but is no process, no session and no host peer. */
+/* Goal: a peer that is dead and reaped keeps its uid, but is no process, no session and no host
+ * peer. */
 static void test_dead(void **state)
 {
     const struct listener *l = *state;
@@ -193,7 +196,8 @@ static void test_other_uid(void **state)
     stop(pid, fd);
 }
 
-/* Goal: a process that changed its uid after connecting is believed no further than the kernel's uid. */
+/* Goal: a process that changed its uid after connecting is believed no further than the kernel's
+ * uid. */
 static void test_changed_uid(void **state)
 {
     const struct listener *l = *state;
@@ -286,7 +290,8 @@ static void test_comm(void **state)
     stop(pid, fd);
 }
 
-/* --- Control groups ------------------------------------------------------------------------------- */
+/* --- Control groups
+ * ------------------------------------------------------------------------------- */
 
 struct shape {
     const char *text;
@@ -327,7 +332,8 @@ static const struct shape with_systemd[] = {
     {"0::/system.slice/kubepods-besteffort-pod1.slice/cri-containerd-1.scope\n", true, ""},
     {"0::/lxc.payload.web/system.slice/ssh.service\n", true, ""},
     {"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-1.scope/container\n", true, ""},
-    {"0::/user.slice/user-1.slice/user@1.service/app.slice/a.service/b.service/c.service\n", true, ""},
+    {"0::/user.slice/user-1.slice/user@1.service/app.slice/a.service/b.service/c.service\n", true,
+     ""},
     {"0::/user.slice/user-1.slice/user@1.service/system.slice/ssh.service\n", true, ""},
     {"0::/system.slice/user@1.service/system.slice/ssh.service\n", true, ""},
     {"0::/custom.slice/x.service\n", true, ""},
@@ -388,7 +394,8 @@ static void test_long_unit(void **state)
     assert_string_equal(c.unit, "");
 }
 
-/* --- /proc/PID/stat ------------------------------------------------------------------------------- */
+/* --- /proc/PID/stat
+ * ------------------------------------------------------------------------------- */
 
 /* Goal: the start time is found behind any name, and a zombie does not run. */
 static void test_stat(void **state)

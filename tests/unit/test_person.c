@@ -16,12 +16,27 @@
 /* Goal: only what may be a user name passes. */
 static void test_valid_name(void **state)
 {
-    static const char *const good[] = {"root", "a", "jürgen", "a.b-c_d", "user@example.org", "bob$",
-                                       "0x1"};
-    static const char *const bad[] = {"",          "-rf",        "a/b",     "a:b",      "a b",
-                                      "a\tb",      "a\nb",       "\b\n\r\177INCORRECT", "a\177",
-                                      "a\xc2\x85", "a\xc2\xa0" "b", "a\xe2\x80\xa8" "b", "a\xe3\x80\x80",
-                                      "\xff",      "a\xc3",      "../x",    "\xe2\x80\x83x"};
+    static const char *const good[] = {"root", "a",  "jürgen", "a.b-c_d", "user@example.org",
+                                       "bob$", "0x1"};
+    static const char *const bad[] = {"",
+                                      "-rf",
+                                      "a/b",
+                                      "a:b",
+                                      "a b",
+                                      "a\tb",
+                                      "a\nb",
+                                      "\b\n\r\177INCORRECT",
+                                      "a\177",
+                                      "a\xc2\x85",
+                                      "a\xc2\xa0"
+                                      "b",
+                                      "a\xe2\x80\xa8"
+                                      "b",
+                                      "a\xe3\x80\x80",
+                                      "\xff",
+                                      "a\xc3",
+                                      "../x",
+                                      "\xe2\x80\x83x"};
     char longest[PERSON_NAME_MAX + 2];
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -87,8 +102,8 @@ static void test_members(void **state)
 /* Goal: people who are not there, and names that can't be, don't exist and are no error. */
 static void test_nobody_there(void **state)
 {
-    static const char *const names[] = {"no-such-person-4711", "", "\b\n\r\177INCORRECT", "a b",
-                                        "root:x", "-root"};
+    static const char *const names[] = {
+        "no-such-person-4711", "", "\b\n\r\177INCORRECT", "a b", "root:x", "-root"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         _cleanup_(person_freep) struct person *p = NULL;
