@@ -79,9 +79,15 @@ static int make_workers(struct agent *a)
 {
     int e = workers_new(a->loop, 4, 256, &a->nss);
     if (e == 0)
-        e = workers_new(a->loop, 1, 32, &a->kdf);
+        e = workers_new(a->loop, 4, 256, &a->login_nss);
+    if (e == 0)
+        e = workers_new(a->loop, 1, 32, &a->enrol_kdf);
+    if (e == 0)
+        e = workers_new(a->loop, 1, 32, &a->login_kdf);
     if (e == 0)
         e = people_new(a->nss, &a->people);
+    if (e == 0)
+        e = people_new(a->login_nss, &a->login_people);
     return e;
 }
 
@@ -137,16 +143,19 @@ static void close_agent(struct agent *a)
     pam_free(a->pam);
     link_free(a->link);
     watch_free(a->watch);
-    leases_free(a->leases);
     turn_free(a->turn);
+    leases_free(a->leases);
     if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
     vault_close(a->vault);
     rules_free(a->rules);
     mounts_free(a->mounts);
-    people_free(a->people);
     workers_free(a->nss);
-    workers_free(a->kdf);
+    workers_free(a->login_nss);
+    workers_free(a->enrol_kdf);
+    workers_free(a->login_kdf);
+    people_free(a->people);
+    people_free(a->login_people);
     if (a->unsealing)
         mem_free(a->unsealing, sizeof(*a->unsealing));
     sd_event_unref(a->loop);

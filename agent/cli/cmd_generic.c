@@ -71,7 +71,7 @@ static int run_write(struct cli *c)
         output_error("%s", why);
         return EXIT_CODE_LOCAL;
     }
-    if (c->args.n_pos < 2 && !args_bool(&c->args, "force")) {
+    if (c->args.n_pos < 2 && !args_bool(&c->args, "force") && !args_bool(&c->args, "f")) {
         output_error(
             "nothing to write: give KEY=VALUE, @FILE.json or -; or -force to write nothing");
         return EXIT_CODE_LOCAL;

@@ -168,7 +168,7 @@ static int warn(struct engine_request *r, const json_t *role)
 int database_role_write(struct engine_request *r, const char *name)
 {
     char path[DATABASE_PATH_LEN], why[256];
-    bool large;
+    bool large = false;
     _cleanup_json_ json_t *role = NULL;
     int e = json_check(r->body, fields, false, why, sizeof(why));
     if (e == -EINVAL)

@@ -2,8 +2,8 @@
  * check-and-set, soft deletion, metadata), by the mount's option "version".
  *
  * What a person stored comes back byte for byte: version 1 keeps the body, version 2 the "data"
- * member, as it was sent (validated, never dumped anew). A PATCH is the exception: its result is
- * written anew, since it is nobody's original. */
+ * member, as it was sent (validated, never dumped anew). A PATCH keeps the bytes of every value
+ * that it does not touch. */
 #ifndef COUNTERSIGN_ENGINE_KV_H
 #define COUNTERSIGN_ENGINE_KV_H
 

@@ -232,46 +232,16 @@ int kv_data_write(struct engine_request *r, const char *key)
     return e < 0 ? e : add_version(r, key, &c, meta, bytes, n);
 }
 
-/* RFC 7396. */
-static int merge(json_t *target, json_t *patch)
-{
-    const char *name;
-    json_t *value;
-    json_object_foreach(patch, name, value)
-    {
-        json_t *old = json_object_get(target, name);
-        int e = 0;
-        if (json_is_null(value)) {
-            (void)json_object_del(target, name);
-        } else if (!json_is_object(value)) {
-            e = json_object_set(target, name, value);
-        } else {
-            if (!json_is_object(old))
-                e = json_object_set_new(target, name, json_object());
-            if (e == 0)
-                e = merge(json_object_get(target, name), value);
-        }
-        if (e < 0)
-            return -ENOMEM;
-    }
-    return 0;
-}
-
 /* The current version's data with the patch laid over them. */
 static int patched(struct engine_request *r, const json_t *meta, int64_t n, struct buf *out)
 {
-    char why[128];
+    const char *patch;
+    size_t len;
     _cleanup_buf_ struct buf old = BUF_INIT(ENTRY_VALUE_MAX);
-    _cleanup_json_ json_t *data = NULL;
     int e = get_bytes(r, meta, n, &old);
     if (e == 0)
-        e = json_parse(buf_str(&old), old.len, &data, why, sizeof(why));
-    if (e == 0)
-        e = merge(data, json_object_get(r->body, "data"));
-    if (e < 0)
-        return e;
-    json_put(out, data);
-    return buf_error(out);
+        e = json_raw_member(r->raw, r->raw_len, "data", &patch, &len);
+    return e < 0 ? e : kv_merge(buf_str(&old), old.len, patch, len, out);
 }
 
 int kv_data_patch(struct engine_request *r, const char *key)

@@ -59,4 +59,8 @@ int kv_data_undelete(struct engine_request *r, const char *key);
 int kv_data_destroy(struct engine_request *r, const char *key);
 int kv_data_subkeys(struct engine_request *r, const char *key);
 
+/* Appends old with patch laid over it (RFC 7396), both the text of an object that json_parse()
+ * accepted, without white space around it. 0, -EINVAL when one is no object, -errno. */
+int kv_merge(const char *old, size_t old_len, const char *patch, size_t patch_len, struct buf *out);
+
 #endif

@@ -15,8 +15,7 @@
 #include "vault/vault.h"
 
 #define SESSION_E_NONE 1
-#define SESSION_E_TAKEN 2 /* this audit session is recorded already, for another leader or person  \
-                           */
+#define SESSION_E_TAKEN 2 /* recorded already, for another leader or person */
 #define SESSION_ID_MAX 64
 #define SESSION_PROOF_KEEP_S (7 * 24 * 3600LL)
 

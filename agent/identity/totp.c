@@ -72,14 +72,13 @@ int totp_check(const struct totp *t, const char *code, int64_t now_s, int64_t *s
 
     if (now_s < 0 || now_s > INT64_MAX / 2 || (t->digits != 6 && t->digits != 8))
         return -EINVAL;
-    bool fits = n == (size_t)t->digits;
-    memcpy(typed, code, n <= TOTP_CODE_MAX ? n : 0);
+    memcpy(typed, code, n <= TOTP_CODE_MAX ? n : 0); /* all zeros equal no code */
     for (int64_t i = -TOTP_WINDOW; r == 0 && i <= TOTP_WINDOW; i++) {
         int64_t at = now_s / TOTP_PERIOD + t->skew + i;
         bool real = at >= 0; /* a clock at the very beginning */
         r = code_at(t, flag, real ? at : 0, want);
         bool same = mem_equal(typed, sizeof(typed), want, sizeof(want));
-        weigh(same & fits & real, at > t->last_step, at, &newest, &used);
+        weigh(same & real, at > t->last_step, at, &newest, &used);
     }
     mem_wipe(typed, sizeof(typed));
     mem_wipe(want, sizeof(want));

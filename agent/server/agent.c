@@ -5,7 +5,7 @@
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
-#include "base/clock.h"
+#include "base/encode.h"
 #include "server/mount.h"
 #include "server/revoke.h"
 #include "server/rules.h"
@@ -29,7 +29,7 @@ void agent_open_audit(struct agent *a)
                          a->audit_path, strerror(-e));
 }
 
-int agent_unsealed(struct agent *a)
+static int load(struct agent *a)
 {
     int e = rules_load(a->rules, a->vault);
     if (e == 0)
@@ -37,18 +37,32 @@ int agent_unsealed(struct agent *a)
     if (e < 0)
         return e;
     agent_open_audit(a);
-    e = watch_start(a->watch);
-    if (e == 0)
-        revoke_sweep(a);
-    sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
-    return e;
+    return watch_start(a->watch);
 }
 
-void agent_sealing(struct agent *a)
+int agent_unsealed(struct agent *a)
 {
+    int e = load(a);
+    if (e < 0) {
+        sd_journal_print(LOG_ERR, "unsealed, but the rules can't be loaded (%s): sealed again", strerror(-e));
+        agent_seal(a);
+        return e;
+    }
+    revoke_sweep(a);
+    sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
+    return 0;
+}
+
+void agent_seal(struct agent *a)
+{
+    if (a->audit_path && vault_state(a->vault) == VAULT_UNSEALED)
+        (void)audit_export_sync(a->vault);
     watch_stop(a->watch);
     rules_clear(a->rules);
     mounts_clear(a->mounts);
+    vault_seal(a->vault);
+    a->counted_ms = 0;
+    revoke_forget_waiters();
     sd_journal_print(LOG_NOTICE, "sealed");
 }
 
@@ -57,7 +71,9 @@ void agent_alert(struct agent *a, const char *event, const char *text)
     sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", LOG_WARNING, "COUNTERSIGN_ALERT=%s", event, NULL);
     if (!vault_in_turn(a->vault) || vault_state(a->vault) != VAULT_UNSEALED)
         return;
-    _cleanup_json_ json_t *line = json_pack("{s:s, s:s}", "event", event, "text", text);
+    _cleanup_buf_ struct buf shown = BUF_INIT(1024);
+    encode_printable(&shown, text, 1024);
+    _cleanup_json_ json_t *line = json_pack("{s:s, s:s}", "event", event, "text", buf_str(&shown));
     if (line)
         (void)audit_append(a->vault, "alert", line);
 }

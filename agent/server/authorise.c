@@ -5,8 +5,6 @@
 #include "server/pipeline.h"
 #include "server/rules.h"
 
-#define TOKEN_POLICIES_MAX 64
-
 static int refuse(int made)
 {
     return made < 0 ? made : 1;
@@ -17,17 +15,17 @@ static void set_why(struct decision *d, const char *text)
     snprintf(d->why, sizeof(d->why), "%s", text);
 }
 
-static void decide_token(struct request *r, unsigned caps, bool sudo)
+static int decide_token(struct request *r, unsigned caps, bool sudo)
 {
     struct decision *d = &r->decision;
-    struct acl_use uses[TOKEN_POLICIES_MAX];
     if (r->token.root) {
         d->verdict = DECIDE_ALLOW;
         set_why(d, "allowed: the token has the root policy");
-        return;
+        return 0;
     }
-    size_t n = rules_uses(r->agent->rules, r->token.policies, uses, ARRAY_LEN(uses));
-    acl_check(uses, n, r->path, &d->acl);
+    int e = request_token_check(r, r->path, &d->acl);
+    if (e < 0)
+        return e;
     bool granted = !(d->acl.caps & ACL_DENY) && (d->acl.caps & caps) &&
                    (!sudo || (d->acl.caps & ACL_SUDO));
     if (d->acl.policy)
@@ -37,14 +35,13 @@ static void decide_token(struct request *r, unsigned caps, bool sudo)
     set_why(d, granted ? "allowed by the token's policies" : "denied: no policy of the token allows it");
     if (granted)
         d->verdict = DECIDE_ALLOW;
+    return 0;
 }
 
 static int decide(struct request *r, unsigned caps, bool sudo)
 {
-    if (r->has_token) {
-        decide_token(r, caps, sudo);
-        return 0;
-    }
+    if (r->has_token)
+        return decide_token(r, caps, sudo);
     struct decide_facts f;
     struct decide_proof proofs[REQUEST_PROOFS];
     int e = request_facts(r, &f, proofs);
@@ -55,14 +52,28 @@ static int decide(struct request *r, unsigned caps, bool sudo)
 }
 
 /* The policy's allowed_parameters and their like. */
-static int check_params(struct request *r)
+static bool params_fine(struct request *r, char *why, size_t whylen)
 {
-    char why[256];
     if (!r->decision.acl.policy || !(r->verb & (VERB_PUT | VERB_PATCH)))
-        return 0;
-    if (acl_check_params(&r->decision.acl, r->body, why, sizeof(why)) == 0)
-        return 0;
-    return refuse(request_error(r, 403, "permission denied: %s", why));
+        return true;
+    return acl_check_params(&r->decision.acl, r->body, why, whylen) == 0;
+}
+
+/* What everybody may do for themselves can still be denied them by a policy. 0, 1, -errno. */
+static int admit_self(struct request *r)
+{
+    struct decide_facts f;
+    struct decide_proof proofs[REQUEST_PROOFS];
+    struct acl_result acl = {0};
+    int e = 0;
+    if (r->has_token && !r->token.root)
+        e = request_token_check(r, r->path, &acl);
+    else if (!r->has_token && (e = request_facts(r, &f, proofs)) == 0)
+        acl.caps = decide_caps(rules_view(r->agent->rules), &f, r->path);
+    if (e < 0)
+        return e;
+    r->allowed = !(acl.caps & ACL_DENY);
+    return r->allowed ? 0 : refuse(request_error(r, 403, "permission denied: a policy denies %.200s", r->path));
 }
 
 static int deny(struct request *r)
@@ -86,10 +97,8 @@ int pipeline_authorise(struct request *r)
         r->allowed = true;
         return 0;
     }
-    if (flags & ROUTE_SELF) {
-        r->allowed = true;
-        return 0;
-    }
+    if (flags & ROUTE_SELF)
+        return admit_self(r);
     int e = flags & ROUTE_ENGINE ? pipeline_engine_caps(r, &caps, &sudo) : 0;
     if (e == 0 && caps)
         e = decide(r, caps, sudo);
@@ -101,7 +110,10 @@ int pipeline_authorise(struct request *r)
         r->allowed = true;
         return 0;
     }
-    if (flags & ROUTE_SELF_OR_CAP)
-        return 0;
-    return r->allowed ? check_params(r) : deny(r);
+    char why[256];
+    bool fine = r->allowed && params_fine(r, why, sizeof(why));
+    if (r->allowed && !fine && !(flags & ROUTE_SELF_OR_CAP))
+        return refuse(request_error(r, 403, "permission denied: %s", why));
+    r->allowed = fine;
+    return fine || (flags & ROUTE_SELF_OR_CAP) ? 0 : deny(r);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -174,20 +175,20 @@ static int parse(int argc, char **argv, struct given *g)
 
 static int settle_dev(struct config *c, const struct given *g)
 {
-    char path[512];
+    char path[PATH_MAX];
     if (!g->dir)
         return complain("--dev needs --dir DIR", NULL);
     if (mkdir(g->dir, 0700) < 0 && errno != EEXIST)
         return complain("the folder can't be made", g->dir);
-    char *full = realpath(g->dir, NULL);
-    if (!full)
+    c->dir = realpath(g->dir, NULL);
+    if (!c->dir)
         return complain("the folder can't be used", g->dir);
-    c->dir = full;
     int e = g->listen ? set(&c->listen, g->listen) : 0;
     for (size_t i = 0; i < ARRAY_LEN(settings) && e == 0; i++) {
         if (!settings[i].dev)
             continue;
-        snprintf(path, sizeof(path), "%s/%s", c->dir, settings[i].dev);
+        if (snprintf(path, sizeof(path), "%s/%s", c->dir, settings[i].dev) >= (int)sizeof(path))
+            return complain("the folder's path is too long", c->dir);
         e = set(slot(c, &settings[i]), path);
     }
     return e;

@@ -59,6 +59,8 @@ static int start_connector(struct agent *a)
     int pair[2];
     pid_t child;
     posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    sigset_t none;
     connector_path(path);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return -errno;
@@ -67,7 +69,13 @@ static int start_connector(struct agent *a)
     char *const argv[] = {path, flag, number, NULL};
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_adddup2(&files, pair[1], CHILD_FD);
-    int e = -posix_spawn(&child, path, &files, NULL, argv, environ);
+    /* The loop's blocked signals are not the child's. */
+    sigemptyset(&none);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    int e = -posix_spawn(&child, path, &files, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&files);
     close(pair[1]);
     if (e < 0) {

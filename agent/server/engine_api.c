@@ -9,6 +9,7 @@
 
 #include "server/mount.h"
 #include "server/pipeline.h"
+#include "server/revoke.h"
 #include "server/routes.h"
 
 #define DEFAULT_TTL (32 * 86400LL) /* Vault's system default: 768h */
@@ -72,7 +73,6 @@ static int bridge_new(struct request *r, const struct mount *m, struct bridge **
     snprintf(b->mount, sizeof(b->mount), "%s", m->path);
     snprintf(b->space, sizeof(b->space), "%s", m->space);
     snprintf(b->path, sizeof(b->path), "%s", r->path + strlen(m->path));
-    int64_t binding_max = r->decision.max_ttl;
     b->er = (struct engine_request){
         .vault = r->agent->vault,
         .space = b->space,
@@ -83,8 +83,6 @@ static int bridge_new(struct request *r, const struct mount *m, struct bridge **
         .query = r->query,
         .now_ms = r->now_ms,
         .principal = r->principal,
-        .ttl = r->decision.ttl ? r->decision.ttl : m->default_ttl,
-        .max_ttl = binding_max && (!m->max_ttl || binding_max < m->max_ttl) ? binding_max : m->max_ttl,
         .lease_id = b->lease_id,
         .raw_data = BUF_INIT(4 * HTTP_BODY_MAX),
     };
@@ -93,6 +91,17 @@ static int bridge_new(struct request *r, const struct mount *m, struct bridge **
     r->state_free = bridge_free;
     *out = b;
     return 0;
+}
+
+static bool needs_sudo(const struct engine *engine, const char *path)
+{
+    for (const char *const *p = engine->root_paths; p && *p; p++) {
+        size_t n = strlen(*p);
+        bool glob = n > 0 && (*p)[n - 1] == '*';
+        if (glob ? strncmp(path, *p, n - 1) == 0 : strcmp(path, *p) == 0)
+            return true;
+    }
+    return false;
 }
 
 int pipeline_engine_caps(struct request *r, unsigned *caps, bool *sudo)
@@ -107,8 +116,11 @@ int pipeline_engine_caps(struct request *r, unsigned *caps, bool *sudo)
         return 0;
     struct bridge *b;
     int e = bridge_new(r, m, &b);
-    if (e < 0 || b->er.op != ENGINE_WRITE)
+    if (e < 0)
         return e;
+    *sudo = needs_sudo(m->engine, b->path);
+    if (b->er.op != ENGINE_WRITE)
+        return 0;
     e = m->engine->exists ? m->engine->exists(&b->er) : 1;
     *caps = e ? ACL_UPDATE : ACL_CREATE;
     return e < 0 ? e : 0;
@@ -184,7 +196,8 @@ static int hand_over(struct request *r, struct bridge *b)
         undo = "the client was gone before it could be handed over";
     if (undo) {
         r->lease_id[0] = '\0';
-        return lease_revoke(r->agent->leases, b->lease_id, undo, r->now_ms) < 0 ? -EIO : 0;
+        int failed = lease_revoke(r->agent->leases, b->lease_id, undo, r->now_ms);
+        return failed < 0 ? failed : 0;
     }
     int e = lease_activate(r->agent->leases, b->lease_id, r->now_ms);
     if (e < 0)
@@ -192,6 +205,9 @@ static int hand_over(struct request *r, struct bridge *b)
     if (e > 0) {
         json_decref(r->data);
         r->data = NULL;
+        buf_clear(&r->raw_data);
+        if (e == LEASE_E_NONE) /* undone before it was there: what came after is found by its name */
+            revoke_sweep(r->agent);
         return request_error(r, 503, "the lease was revoked while it was being made");
     }
     snprintf(r->lease_id, sizeof(r->lease_id), "%s", b->lease_id);
@@ -225,6 +241,8 @@ static int go_on(struct request *r, struct bridge *b, int outcome)
 {
     if (outcome < 0)
         return outcome;
+    if (b->er.lease.wanted && r->last_use)
+        return request_error(r, 400, "this was the token's last use: a lease would have ended with it at once");
     if (outcome == ENGINE_CALL) {
         int e = b->er.lease.wanted && !b->leased ? make_pending(r, b) : 0;
         b->frame = b->er.frame;
@@ -259,13 +277,25 @@ static int answered(struct request *r)
     return go_on(r, b, b->engine->answered(&b->er, answer));
 }
 
+/* What the binding that decided and the mount say about time; the narrower maximum counts. */
+static void set_bounds(const struct request *r, const struct mount *m, struct engine_request *er)
+{
+    int64_t most = r->decision.max_ttl;
+    er->max_ttl = most && (!m->max_ttl || most < m->max_ttl) ? most : m->max_ttl;
+    er->ttl = r->decision.ttl ? r->decision.ttl : m->default_ttl;
+    if (er->max_ttl && er->ttl > er->max_ttl)
+        er->ttl = er->max_ttl;
+}
+
 int route_engine(struct request *r)
 {
     struct bridge *b = r->state;
-    if (!b)
+    const struct mount *m = b ? mounts_by_space(r->agent->mounts, b->space) : NULL;
+    if (!m)
         return request_error(r, 404, "no handler for route \"%.200s\": no secrets engine is mounted "
                                      "there (countersign secrets list)",
                              r->path);
+    set_bounds(r, m, &b->er);
     int e = lease_make_id(r->path, b->lease_id);
     if (e == -EMSGSIZE)
         return request_error(r, 400, "the path is too long");

@@ -22,7 +22,7 @@ void pipeline_free_groups(struct request *r)
     r->n_groups = 0;
 }
 
-static int copy_groups(struct request *r, const struct person *p)
+int pipeline_copy_groups(struct request *r, const struct person *p)
 {
     r->groups = calloc(p->n_groups ? p->n_groups : 1, sizeof(char *));
     if (!r->groups)
@@ -42,11 +42,13 @@ static void be_uid(struct request *r)
 
 static void take_person(struct request *r, const struct person *p)
 {
-    if (!p->exists) {
+    /* Root in a recorded session: the name must still be that person's. */
+    if (!p->exists || (r->has_session && p->uid != r->session.uid)) {
+        r->has_session = false;
         be_uid(r);
         return;
     }
-    if (copy_groups(r, p) < 0) {
+    if (pipeline_copy_groups(r, p) < 0) {
         (void)request_error(r, 500, "the agent is out of memory");
         return;
     }
@@ -133,25 +135,31 @@ static void identify_host(struct identify *i)
         root_session_found(i, -ENOMEM);
 }
 
-void pipeline_identify(struct request *r, void (*then)(struct request *r))
+/* Whether the kernel names a host principal; else an error answer stands in r. */
+static bool is_host_peer(struct request *r)
 {
     const struct http_request *h = http_request_of(r->exchange);
-    int e = 0;
-    if (r->has_token) {
+    const char *why = NULL;
+    if (!h->unix_peer)
+        why = "a caller over TCP needs a token (header X-Vault-Token)";
+    else if (peer_read(h->fd, &r->peer) < 0)
+        why = "the kernel does not say who calls";
+    else if (r->peer.foreign)
+        why = "a caller from inside a container needs a token";
+    if (why)
+        (void)request_error(r, 403, "permission denied: %s", why);
+    return !why;
+}
+
+void pipeline_identify(struct request *r, void (*then)(struct request *r))
+{
+    if (r->has_token || !is_host_peer(r)) {
         then(r);
         return;
     }
-    if (!h->unix_peer)
-        e = request_error(r, 403, "permission denied: a caller over TCP needs a token (header "
-                                  "X-Vault-Token)");
-    else if (peer_read(h->fd, &r->peer) < 0)
-        e = request_error(r, 403, "permission denied: the kernel does not say who calls");
-    else if (r->peer.foreign)
-        e = request_error(r, 403, "permission denied: a caller from inside a container needs a token");
-    struct identify *i = r->errors ? NULL : calloc(1, sizeof(*i));
+    struct identify *i = calloc(1, sizeof(*i));
     if (!i) {
-        if (e < 0 || !r->errors)
-            (void)request_error(r, 500, "the agent is out of memory");
+        (void)request_error(r, 500, "the agent is out of memory");
         then(r);
         return;
     }
@@ -187,22 +195,25 @@ static int token_rows(struct request *r)
                                     (unsigned)r->token.uid));
     }
     snprintf(r->principal, sizeof(r->principal), "token:%s", r->token.accessor);
-    bool last = false;
-    e = token_use(r->agent->vault, &r->token, &last);
-    if (e == 0 && last)
+    e = token_use(r->agent->vault, &r->token, &r->last_use);
+    if (e == 0 && r->last_use)
         e = token_revoke(r->agent->vault, r->token.id, false, last_use_gone, r);
     return e;
 }
 
+/* The session as it is in this very turn: what is given out now must find its end with it. */
 int pipeline_identity_rows(struct request *r)
 {
     char id[SESSION_ID_MAX];
+    bool as_root = r->has_session; /* a person only by that session, see above */
     if (r->has_token)
         return token_rows(r);
-    if (r->has_session || r->peer.audit_session == PEER_NO_SESSION || r->uid == 0)
+    if (r->peer.audit_session == PEER_NO_SESSION || (r->uid == 0 && !as_root))
         return 0;
     session_make_id(r->peer.audit_session, id);
     int e = session_get(r->agent->vault, id, &r->session);
     r->has_session = e == 0 && r->session.uid == r->uid && session_alive(&r->session);
+    if (e >= 0 && as_root && !r->has_session)
+        return refuse(request_error(r, 403, "permission denied: your login session has just ended"));
     return e < 0 ? e : 0;
 }

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "identity/throttle.h"
 #include "server/rules.h"
 #include "vault/audit.h"
 
 static const char code_prompt[] = "Verification code: ";
 static const char passphrase_prompt[] = "Passphrase: ";
+#define PRINTED_MAX 1024
 
 static const char *verdict_name(enum dialogue_verdict v)
 {
@@ -20,13 +22,20 @@ static const char *verdict_name(enum dialogue_verdict v)
 
 int login_audit(struct login *l, const char *event)
 {
+    /* What was typed at a login prompt need not even be UTF-8. */
+    _cleanup_buf_ struct buf service = BUF_INIT(PRINTED_MAX), user = BUF_INIT(PRINTED_MAX);
+    _cleanup_buf_ struct buf ruser = BUF_INIT(PRINTED_MAX), why = BUF_INIT(PRINTED_MAX);
+    encode_printable(&service, l->service, PRINTED_MAX);
+    encode_printable(&user, l->user, PRINTED_MAX);
+    encode_printable(&ruser, l->ruser, PRINTED_MAX);
+    encode_printable(&why, l->why, PRINTED_MAX);
     _cleanup_json_ json_t *line = json_pack(
         "{s:s, s:s, s:s, s:s?, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:s?}", "event", event, "service",
-        l->service, "user", l->user, "ruser", l->ruser[0] ? l->ruser : NULL, "source",
+        buf_str(&service), "user", buf_str(&user), "ruser", ruser.len ? buf_str(&ruser) : NULL, "source",
         l->source[0] ? l->source : "local", "outcome",
         l->next == LOGIN_VERDICT ? verdict_name(l->verdict) : "asked", "factor",
         l->proved ? factor_name(l->proved) : NULL, "binding", l->binding[0] ? l->binding : NULL, "why",
-        l->why[0] ? l->why : NULL, "session", l->has_session ? l->session.id : NULL, "pid",
+        why.len ? buf_str(&why) : NULL, "session", l->has_session ? l->session.id : NULL, "pid",
         (json_int_t)l->peer.pid, "key", l->key[0] ? l->key : NULL);
     return line ? audit_append(l->agent->vault, "login", line) : -ENOMEM;
 }
@@ -194,19 +203,6 @@ static int failed(struct login *l, const char *why)
     return login_audit(l, "auth");
 }
 
-/* Digits of a TOTP code's length, or the shape of a recovery code: sixteen letters and digits. */
-static bool looks_like_code(const char *answer)
-{
-    size_t digits = 0, others = 0;
-    for (const char *p = answer; *p; p++) {
-        if (*p >= '0' && *p <= '9')
-            digits++;
-        else if (*p != ' ' && *p != '-')
-            others++;
-    }
-    return others == 0 || digits + others == 16;
-}
-
 int login_answer(struct login *l)
 {
     l->next = LOGIN_VERDICT;
@@ -218,10 +214,6 @@ int login_answer(struct login *l)
     int e = check_throttle(l); /* others may have guessed meanwhile */
     if (e != 0)
         return e < 0 ? e : 0;
-    if ((l->factors & FACTOR_PASSPHRASE) && !looks_like_code(l->answer)) {
-        l->next = LOGIN_HASH;
-        return factor_passphrase_get(l->agent->vault, l->user, l->hash, &l->hash_real);
-    }
     e = factor_check_code(l->agent->vault, l->user, l->factors & ~(unsigned)FACTOR_PASSPHRASE, l->answer,
                           clock_wall_s(), &l->proved);
     if (e < 0)
@@ -229,6 +221,10 @@ int login_answer(struct login *l)
     if (e == 0 && l->known)
         return passed(l);
     l->proved = 0;
+    if (e == FACTOR_E_WRONG && (l->factors & FACTOR_PASSPHRASE) && strlen(l->answer) >= FACTOR_PASSPHRASE_MIN) {
+        l->next = LOGIN_HASH;
+        return factor_passphrase_get(l->agent->vault, l->user, l->hash, &l->hash_real);
+    }
     return failed(l, e == FACTOR_E_USED ? "the code was used already" : "wrong code");
 }
 
@@ -236,6 +232,10 @@ int login_hashed(struct login *l)
 {
     l->next = LOGIN_VERDICT;
     l->verdict = DIALOGUE_DENY;
+    /* While this one was compared, others may have used the guesses up: many at once count as many. */
+    int e = check_throttle(l);
+    if (e != 0)
+        return e < 0 ? e : 0;
     if (!l->hash_matches || !l->hash_real || !l->known)
         return failed(l, "wrong passphrase");
     l->proved = FACTOR_PASSPHRASE;

@@ -26,7 +26,7 @@ struct login {
     enum dialogue_hook hook;
     unsigned flags;
     char service[DIALOGUE_NAME_MAX + 1];
-    char user[DIALOGUE_NAME_MAX + 1];
+    char user[DIALOGUE_NAME_MAX + 1]; /* once NSS knows the person: their name as NSS writes it */
     char ruser[DIALOGUE_NAME_MAX + 1];
     char rhost[DIALOGUE_NAME_MAX + 1];
     char tty[65];

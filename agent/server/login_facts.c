@@ -76,7 +76,9 @@ struct list {
 static int add(const struct proof *p, bool by_session, bool by_source, void *data)
 {
     struct list *x = data;
-    if (x->n < LOGIN_PROOFS) {
+    /* Scope "source" is sshd's alone: a proof at sudo says nothing of who connects from there. */
+    by_source = by_source && strcmp(p->service, "sshd") == 0;
+    if (x->n < LOGIN_PROOFS && (by_session || by_source)) {
         x->proofs[x->n++] = (struct decide_proof){.factor = p->factor,
                                                   .age = (x->now - p->boot_ms) / 1000,
                                                   .session = by_session,

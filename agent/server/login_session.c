@@ -85,7 +85,7 @@ static int decide_open(struct login *l)
 
 int login_open(struct login *l)
 {
-    int e = 1;
+    int e = l->known ? 1 : 0;
     if (begins_session(l))
         e = decide_open(l);
     if (e < 0)

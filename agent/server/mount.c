@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
 
 #include "base/encode.h"
 #include "vault/entry.h"
@@ -14,6 +16,7 @@
 struct mounts {
     struct mount **list;
     size_t n;
+    struct change *changes; /* of this turn: in the store, not in the list yet */
 };
 
 static void mount_free(struct mount *m)
@@ -37,7 +40,8 @@ void mounts_clear(struct mounts *m)
     for (size_t i = 0; i < m->n; i++)
         mount_free(m->list[i]);
     free(m->list);
-    *m = (struct mounts){0};
+    m->list = NULL;
+    m->n = 0;
 }
 
 void mounts_free(struct mounts *m)
@@ -86,25 +90,28 @@ static json_t *mount_store(const struct mount *m)
                      "max_ttl", (json_int_t)m->max_ttl);
 }
 
-static struct mount *mount_read(const json_t *obj)
+/* 0, -EBADMSG when it is no mount of ours, -ENOMEM. */
+static int mount_read(const json_t *obj, struct mount **out)
 {
     _cleanup_(mount_freep) struct mount *m = calloc(1, sizeof(*m));
     if (!m)
-        return NULL;
+        return -ENOMEM;
     m->path = strdup(json_str_or(obj, "path", ""));
     m->description = strdup(json_str_or(obj, "description", ""));
     m->engine = engine_find(json_str_or(obj, "type", ""));
-    if (!m->path || !m->description || !m->engine || !m->path[0])
-        return NULL;
+    if (!m->path || !m->description)
+        return -ENOMEM;
+    if (!m->engine || !m->path[0])
+        return -EBADMSG;
     snprintf(m->space, sizeof(m->space), "%s", json_str_or(obj, "space", ""));
     snprintf(m->accessor, sizeof(m->accessor), "%s", json_str_or(obj, "accessor", ""));
     json_t *options = json_object_get(obj, "options");
     m->options = json_is_object(options) ? json_incref(options) : NULL;
     m->default_ttl = json_int(obj, "default_ttl", 0);
     m->max_ttl = json_int(obj, "max_ttl", 0);
-    struct mount *done = m;
+    *out = m;
     m = NULL;
-    return done;
+    return 0;
 }
 
 json_t *mounts_json(const struct mount *m)
@@ -147,10 +154,15 @@ static int load_one(const char *space, void *data)
     int e = entry_get_json(l->vault, SPACE_MOUNT, space, &obj);
     if (e != 0)
         return e < 0 ? e : 0;
-    _cleanup_(mount_freep) struct mount *m = mount_read(obj);
-    if (!m)
-        return -ENOMEM;
-    e = list_set(l->mounts, m);
+    _cleanup_(mount_freep) struct mount *m = NULL;
+    e = mount_read(obj, &m);
+    if (e == -EBADMSG) {
+        sd_journal_print(LOG_ERR, "the mount %s is of a type that this agent does not have (%s): it is out of reach",
+                         json_str_or(obj, "path", "?"), json_str_or(obj, "type", "?"));
+        return 0;
+    }
+    if (e == 0)
+        e = list_set(l->mounts, m);
     if (e == 0)
         m = NULL;
     return e;
@@ -161,22 +173,49 @@ int mounts_load(struct mounts *m, struct vault *v)
     struct loading l = {.mounts = m, .vault = v};
     mounts_clear(m);
     int e = entry_list(v, SPACE_MOUNT, "", NULL, 0, load_one, &l);
+    if (e < 0)
+        mounts_clear(m); /* half a table would let a path be mounted twice */
     return e < 0 ? e : 0;
 }
 
 /* --- Changes -------------------------------------------------------------------------------------- */
 
 struct change {
+    struct change *next;
     struct mounts *mounts;
     struct mount *mount; /* NULL: removed */
     char space[40];
+    char path[MOUNT_PATH_MAX + 2];
 };
 
 static void change_drop(void *data)
 {
     struct change *c = data;
+    struct change **p = &c->mounts->changes;
+    while (*p && *p != c)
+        p = &(*p)->next;
+    if (*p)
+        *p = c->next;
     mount_free(c->mount);
     free(c);
+}
+
+static bool overlap(const char *a, const char *b)
+{
+    size_t n = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
+    return strncmp(a, b, n) == 0;
+}
+
+/* Another request of this turn has changed the table there: one after the other. */
+static bool in_change(const struct mounts *m, const char *path, char *why, size_t whylen)
+{
+    for (const struct change *c = m->changes; c; c = c->next) {
+        if (!overlap(c->path, path))
+            continue;
+        snprintf(why, whylen, "the mount at %s is being changed just now; try again", c->path);
+        return true;
+    }
+    return false;
 }
 
 static void change_run(void *data)
@@ -194,16 +233,18 @@ static void change_run(void *data)
     change_drop(c);
 }
 
-/* mount: taken over; NULL with space = removal. */
-static int push(struct mounts *m, struct effects *e, struct mount *mount, const char *space)
+/* mount: taken over; NULL with old = removal. */
+static int push(struct mounts *m, struct effects *e, struct mount *mount, const struct mount *old)
 {
     struct change *c = calloc(1, sizeof(*c));
     if (!c) {
         mount_free(mount);
         return -ENOMEM;
     }
-    *c = (struct change){.mounts = m, .mount = mount};
-    snprintf(c->space, sizeof(c->space), "%s", space ? space : "");
+    *c = (struct change){.next = m->changes, .mounts = m, .mount = mount};
+    snprintf(c->space, sizeof(c->space), "%s", old ? old->space : "");
+    snprintf(c->path, sizeof(c->path), "%s", (old ? old : mount)->path);
+    m->changes = c;
     int r = effects_push(e, change_run, change_drop, c);
     if (r < 0)
         change_drop(c);
@@ -239,14 +280,12 @@ static int check_path(const struct mounts *m, const char *path, char *why, size_
         }
     }
     for (size_t i = 0; i < m->n; i++) {
-        const char *other = m->list[i]->path;
-        size_t shorter = strlen(other) < n ? strlen(other) : n;
-        if (strncmp(other, path, shorter) == 0) {
-            snprintf(why, whylen, "path is already in use at %s", other);
+        if (overlap(m->list[i]->path, path)) {
+            snprintf(why, whylen, "path is already in use at %s", m->list[i]->path);
             return MOUNT_E_REFUSED;
         }
     }
-    return 0;
+    return in_change(m, path, why, whylen) ? MOUNT_E_REFUSED : 0;
 }
 
 static struct mount *mount_make(const char *path, const struct engine *engine,
@@ -310,15 +349,18 @@ static const struct mount *at_path(const struct mounts *m, const char *path)
     return NULL;
 }
 
-int mounts_disable(struct mounts *m, struct vault *v, struct effects *e, const char *path)
+int mounts_disable(struct mounts *m, struct vault *v, struct effects *e, const char *path, char *why,
+                   size_t whylen)
 {
     const struct mount *mount = at_path(m, path);
     if (!mount)
         return MOUNT_E_NONE;
+    if (in_change(m, mount->path, why, whylen))
+        return MOUNT_E_REFUSED;
     int r = entry_delete_tree(v, mount->space, "");
     if (r >= 0)
         r = entry_delete(v, SPACE_MOUNT, mount->space);
-    return r < 0 ? r : push(m, e, NULL, mount->space);
+    return r < 0 ? r : push(m, e, NULL, mount);
 }
 
 static const struct json_field tune_fields[] = {
@@ -329,12 +371,26 @@ static const struct json_field tune_fields[] = {
     {0},
 };
 
+/* What is said of options must be what they are. */
+static bool same_options(const struct mount *m, const json_t *options)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)options, key, value) {
+        if (!json_equal(value, json_object_get(m->options, key)))
+            return false;
+    }
+    return true;
+}
+
 int mounts_tune(struct mounts *m, struct vault *v, struct effects *e, const char *path,
                 const json_t *change, char *why, size_t whylen)
 {
     const struct mount *old = at_path(m, path);
     if (!old)
         return MOUNT_E_NONE;
+    if (in_change(m, old->path, why, whylen))
+        return MOUNT_E_REFUSED;
     _cleanup_json_ json_t *c = json_deep_copy(change);
     _cleanup_json_ json_t *obj = mount_store(old);
     if (!c || !obj)
@@ -342,9 +398,14 @@ int mounts_tune(struct mounts *m, struct vault *v, struct effects *e, const char
     int r = json_check(c, tune_fields, false, why, whylen);
     if (r < 0)
         return r == -EINVAL ? MOUNT_E_REFUSED : r;
-    struct mount *mount = mount_read(obj);
-    if (!mount)
-        return -ENOMEM;
+    if (!same_options(old, json_object_get(c, "options"))) {
+        snprintf(why, whylen, "the options of a mount can't be changed: make a new one and copy");
+        return MOUNT_E_REFUSED;
+    }
+    struct mount *mount = NULL;
+    r = mount_read(obj, &mount);
+    if (r < 0)
+        return r;
     mount->default_ttl = json_int(c, "default_lease_ttl", mount->default_ttl);
     mount->max_ttl = json_int(c, "max_lease_ttl", mount->max_ttl);
     const char *description = json_str(c, "description");

@@ -30,12 +30,13 @@ const struct mount *mounts_by_space(const struct mounts *m, const char *space);
 size_t mounts_count(const struct mounts *m);
 const struct mount *mounts_at(const struct mounts *m, size_t i);
 /* path with or without its ending '/'. Reserved: sys, auth, identity, cubbyhole, … and anything below or
- * above an existing mount. */
+ * above an existing mount. Two changes of one path within a turn are refused, the second one. */
 int mounts_enable(struct mounts *m, struct vault *v, struct effects *e, const char *path,
                   const char *type, const char *description, json_t *options, int64_t default_ttl,
                   int64_t max_ttl, char *why, size_t whylen);
 /* Removes the mount and all it kept. The caller has revoked its leases. */
-int mounts_disable(struct mounts *m, struct vault *v, struct effects *e, const char *path);
+int mounts_disable(struct mounts *m, struct vault *v, struct effects *e, const char *path, char *why,
+                   size_t whylen);
 int mounts_tune(struct mounts *m, struct vault *v, struct effects *e, const char *path,
                 const json_t *change, char *why, size_t whylen);
 /* As sys/mounts shows it. */

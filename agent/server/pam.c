@@ -8,6 +8,7 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "server/login.h"
 #include "server/people.h"
 #include "server/watch.h"
@@ -30,6 +31,8 @@ struct dialogue {
     int fd;
     uid_t uid;
     sd_event_source *source, *timer;
+    char said[DIALOGUE_NAME_MAX + 1]; /* the user as BEGIN named them: the verdict repeats it */
+    int64_t asked_ms;                 /* boot clock: when the answer came; 0 = nothing was asked */
     struct login login;
     bool begun, asked, busy, closed;
 };
@@ -106,7 +109,7 @@ static void send_verdict(struct dialogue *d)
         send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->inform);
     dialogue_start(&r, DIALOGUE_VERDICT);
     dialogue_put_u8(&r, DIALOGUE_TAG_VERDICT, (uint8_t)l->verdict);
-    dialogue_put_str(&r, DIALOGUE_TAG_USER, l->user);
+    dialogue_put_str(&r, DIALOGUE_TAG_USER, d->said);
     if (l->verdict == DIALOGUE_ALLOW && l->new_handle[0])
         dialogue_put_str(&r, DIALOGUE_TAG_HANDLE, l->new_handle);
     send_record(d, &r);
@@ -156,8 +159,9 @@ static void hash_done(void *data, int error)
 
 static void start_hash(struct dialogue *d)
 {
+    const struct agent *a = d->server->agent;
     d->busy = true;
-    if (workers_run(d->server->agent->kdf, hash_work, hash_done, hash_late, d, HASH_MS) == 0)
+    if (workers_run(d->login.user_socket ? a->enrol_kdf : a->login_kdf, hash_work, hash_done, hash_late, d, HASH_MS) == 0)
         return;
     d->busy = false;
     d->login.verdict = DIALOGUE_UNAVAIL;
@@ -177,6 +181,13 @@ static int step_run(void *data)
     return s->fn(&s->dialogue->login);
 }
 
+/* A denial's delay counts from the answer, so that it hides what looking took. */
+static int64_t still_to_wait(const struct dialogue *d)
+{
+    int64_t passed = d->asked_ms ? clock_boot_ms() - d->asked_ms : 0;
+    return d->login.delay_ms > passed ? d->login.delay_ms - passed : 0;
+}
+
 static void next(struct dialogue *d)
 {
     struct login *l = &d->login;
@@ -191,7 +202,7 @@ static void next(struct dialogue *d)
         start_hash(d);
         return;
     case LOGIN_VERDICT:
-        if (l->delay_ms <= 0 || !arm(d, (uint64_t)l->delay_ms, on_delay_over))
+        if (still_to_wait(d) <= 0 || !arm(d, (uint64_t)still_to_wait(d), on_delay_over))
             send_verdict(d);
         return;
     }
@@ -245,6 +256,8 @@ static bool copy_person(struct login *l, const struct person *p)
             return false;
         l->n_groups++;
     }
+    /* One person, one name: a directory that doesn't care about case must not give them two. */
+    snprintf(l->user, sizeof(l->user), "%s", p->name);
     l->uid = p->uid;
     l->known = l->groups != NULL;
     return l->known;
@@ -262,7 +275,7 @@ static void on_person(const struct person *p, int error, void *data)
     if (error || (p->exists && !copy_person(l, p)))
         l->nss_failed = true;
     /* A screen locker speaks for its own uid only. */
-    if (d->login.user_socket && (!l->known || l->uid != d->uid)) {
+    if (l->user_socket && (!l->known || l->uid != d->uid || strcmp(l->user, d->said) != 0)) {
         sd_journal_print(LOG_WARNING, "uid %d asked for another user on the user socket", (int)d->uid);
         send_verdict(d);
         return;
@@ -280,6 +293,7 @@ static bool take_begin(struct dialogue *d, const struct dialogue_parsed *m)
         !dialogue_text(m, DIALOGUE_TAG_SERVICE, l->service, sizeof(l->service)) ||
         !dialogue_text(m, DIALOGUE_TAG_USER, l->user, sizeof(l->user)) || !l->user[0] || !l->service[0])
         return false;
+    snprintf(d->said, sizeof(d->said), "%s", l->user);
     dialogue_text(m, DIALOGUE_TAG_RUSER, l->ruser, sizeof(l->ruser));
     dialogue_text(m, DIALOGUE_TAG_RHOST, l->rhost, sizeof(l->rhost));
     dialogue_text(m, DIALOGUE_TAG_TTY, l->tty, sizeof(l->tty));
@@ -295,30 +309,42 @@ static bool take_begin(struct dialogue *d, const struct dialogue_parsed *m)
     return true;
 }
 
+/* Root's callers name the user; who speaks for its own uid can make nobody look up anybody else. */
+static void ask_who(struct dialogue *d)
+{
+    static const struct person nobody;
+    const struct login *l = &d->login;
+    struct people *people = l->user_socket ? l->agent->people : l->agent->login_people;
+    const char *name = l->user_socket ? NULL : l->user;
+    const struct person *p = NULL;
+    if (name && !person_valid_name(name))
+        p = &nobody; /* a name that can't be one costs the same prompts */
+    else
+        p = people_known(people, name, d->uid);
+    int e = p ? 0 : people_ask(people, name, d->uid, on_person, d);
+    if (p || e < 0)
+        on_person(p, e, d);
+}
+
 static void begin(struct dialogue *d, const struct dialogue_parsed *m)
 {
-    struct people *people = d->server->agent->people;
     struct login *l = &d->login;
     d->begun = true;
     if (!take_begin(d, m) || peer_read(d->fd, &l->peer) < 0 || !arm(d, PAM_ANSWER_MS, on_timeout)) {
         hang_up(d);
         return;
     }
-    l->agent = d->server->agent;
-    d->busy = true;
-    const struct person *p = NULL;
-    static const struct person nobody;
-    if (!person_valid_name(l->user))
-        p = &nobody; /* a name that can't be one costs the same prompts */
-    else
-        p = people_known(people, l->user, 0);
-    if (p) {
-        on_person(p, 0, d);
+    /* Root inside a container is not this host's: it may not say who logs in here. */
+    if (l->peer.foreign) {
+        sd_journal_print(LOG_WARNING, "a PAM dialogue from inside a container, or of a process already gone, is "
+                                      "refused (pid %d)",
+                         (int)l->peer.pid);
+        hang_up(d);
         return;
     }
-    int e = people_ask(people, l->user, 0, on_person, d);
-    if (e < 0)
-        on_person(NULL, e, d);
+    l->agent = d->server->agent;
+    d->busy = true;
+    ask_who(d);
 }
 
 /* --- Receiving ---------------------------------------------------------------------------------------- */
@@ -331,6 +357,7 @@ static void take_answer(struct dialogue *d, const struct dialogue_parsed *m)
         return;
     }
     d->asked = false;
+    d->asked_ms = clock_boot_ms();
     dialogue_text(m, DIALOGUE_TAG_ANSWER, l->answer, sizeof(l->answer));
     step(d, login_answer);
 }
@@ -391,7 +418,7 @@ static int on_connect(sd_event_source *source _unused_, int listen_fd, uint32_t 
     d->login.peer.pidfd = -1;
     s->dialogues = d;
     if (sd_event_add_io(s->agent->loop, &d->source, fd, EPOLLIN, on_readable, d) < 0 ||
-        sd_event_source_set_priority(d->source, PAM_PRIORITY) < 0) {
+        sd_event_source_set_priority(d->source, door->user_socket ? 0 : PAM_PRIORITY) < 0) {
         hang_up(d);
         return 0;
     }
@@ -429,7 +456,8 @@ void pam_free(struct pam_server *s)
         return;
     for (struct dialogue *d = s->dialogues, *following; d; d = following) {
         following = d->next;
-        dialogue_free(d);
+        if (!d->busy) /* a worker may still look at it: that memory goes with the process */
+            dialogue_free(d);
     }
     for (struct door *d = s->doors, *following; d; d = following) {
         following = d->next;

@@ -53,7 +53,7 @@ static int check_headers(struct request *r)
     if (ns && ns[0] && strcmp(ns, "root") != 0 && strcmp(ns, "/") != 0)
         return refuse(request_error(r, 400, "namespaces are not supported"));
     const char *wrap = http_header(r->exchange, "X-Vault-Wrap-TTL");
-    if (wrap && wrap[0] && strcmp(wrap, "0") != 0)
+    if (wrap && wrap[0] && strcmp(wrap, "0") != 0 && strcmp(wrap, "0s") != 0)
         return refuse(request_error(r, 400, "response wrapping is not supported"));
     return 0;
 }
@@ -78,7 +78,8 @@ static int parse_body(struct request *r, const struct http_request *h)
         return 0;
     if (r->verb == VERB_PATCH) {
         const char *type = http_header(r->exchange, "Content-Type");
-        if (!type || strncasecmp(type, "application/merge-patch+json", 28) != 0)
+        size_t n = type ? strcspn(type, "; \t") : 0;
+        if (n != 28 || strncasecmp(type, "application/merge-patch+json", n) != 0)
             return refuse(request_error(r, 415, "PATCH requires Content-Type "
                                                 "application/merge-patch+json"));
     }
@@ -94,12 +95,25 @@ static int parse_body(struct request *r, const struct http_request *h)
     return e;
 }
 
+/* A slash at the end of one of our own paths means nothing, so the decision must not see it either: a rule
+ * for the path without it would be passed by. Where a {path...} ends the pattern it is the caller's. */
+static int settle_path(struct request *r)
+{
+    size_t n = strlen(r->path), end = strlen(r->route->pattern);
+    bool rest = end > 4 && strcmp(r->route->pattern + end - 4, "...}") == 0;
+    if (r->verb != VERB_LIST && !rest && n > 1 && r->path[n - 1] == '/')
+        r->path[n - 1] = '\0';
+    return 0;
+}
+
 static int find_route(struct request *r)
 {
     unsigned verbs = 0;
     r->route = routes_find(r->verb, r->path, r, &verbs);
-    if (r->route)
-        return 0;
+    /* HEAD asks without wanting the answer: for load balancers, not for what a read would release. */
+    bool head = strcmp(http_request_of(r->exchange)->method, "HEAD") == 0;
+    if (r->route && (!head || (r->route->flags & ROUTE_NO_IDENTITY)))
+        return settle_path(r);
     if (verbs)
         return refuse(request_error(r, 405, "unsupported operation on %.200s", r->path));
     return refuse(request_error(r, 404, "no handler for route \"%.200s\"", r->path));

@@ -2,10 +2,16 @@
 #include "server/pipeline.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "vault/audit.h"
+
+#define AUDIT_WAITING_MAX 100000
 
 static void finish(struct request *r)
 {
@@ -40,6 +46,7 @@ static void fail(struct request *r, int error)
     json_decref(r->data);
     r->data = NULL;
     buf_clear(&r->raw_data);
+    r->lease_id[0] = '\0';
     (void)request_error(r, status, "%s", text);
 }
 
@@ -56,11 +63,25 @@ static int check_body(struct request *r)
     return e;
 }
 
+/* Lines that can't be exported wait in the store, but not without end: an agent that can't tell what it does
+ * stops doing it. Root, who can mend that, goes on. */
+static int check_log(struct request *r)
+{
+    uint64_t waiting = 0;
+    int64_t failing = 0;
+    audit_export_state(r->agent->vault, &waiting, &failing);
+    if (!failing || waiting < AUDIT_WAITING_MAX || r->root_peer)
+        return 0;
+    int e = request_error(r, 503, "the audit log can't be written, and too many lines wait for it: "
+                                  "see \"countersign status\"");
+    return e < 0 ? e : 1;
+}
+
 static int check_open(struct request *r)
 {
     enum vault_state state = vault_state(r->agent->vault);
     if (state == VAULT_UNSEALED)
-        return 0;
+        return check_log(r);
     int e = state == VAULT_SEALED
                 ? request_error(r, 503, "Vault is sealed: unseal the agent with "
                                         "\"countersign operator unseal\"")
@@ -82,106 +103,127 @@ static int admit(struct request *r)
     return e;
 }
 
-/* Returns what the handler returned, the audit line written unless it waits. */
-static int run_in_turn(struct request *r, request_fn fn)
-{
-    int e = fn(r);
-    if (e == 0)
-        e = pipeline_audit(r);
-    if (e != REQUEST_WAIT)
-        return e;
-    return 0;
-}
-
-static bool waits(const struct request *r)
-{
-    return r->resume != NULL;
-}
-
-/* A handler that answered REQUEST_WAIT is marked by a resume function that can't be called yet. */
+/* A request that waits is marked by a resume function that can't be called yet. */
 static int not_yet(struct request *r _unused_)
 {
     return -EINVAL;
 }
 
-static int call_handler(struct request *r)
+/* Runs a handler or what it left to be run, and writes the audit line unless it waits. */
+static int run(struct request *r, request_fn fn)
 {
-    int e = r->route->handler(r);
-    if (e == REQUEST_WAIT)
-        r->resume = not_yet;
-    return e;
-}
-
-static int first_turn(void *data)
-{
-    struct request *r = data;
-    int e = admit(r);
-    if (e == 1)
-        return pipeline_audit(r);
-    return e < 0 ? e : run_in_turn(r, call_handler);
-}
-
-static void turn_done(void *data, int error)
-{
-    struct request *r = data;
-    if (error < 0) {
-        r->resume = NULL;
-        fail(r, error);
-    }
-    if (!waits(r))
-        finish(r);
-}
-
-static int next_turn(void *data)
-{
-    struct request *r = data;
-    request_fn fn = r->resume;
-    r->resume = NULL;
     int e = fn(r);
     if (e == REQUEST_WAIT) {
         r->resume = not_yet;
         return 0;
     }
-    return e < 0 ? e : pipeline_audit(r);
+    if (e != 0)
+        return e < 0 ? e : -EPROTO; /* another module's outcome, never an answer */
+    return pipeline_audit(r);
+}
+
+static int first_turn(void *data)
+{
+    struct request *r = data;
+    int e = request_refused(r) ? 1 : admit(r);
+    if (e == 1)
+        return pipeline_audit(r);
+    return e < 0 ? e : run(r, r->route->handler);
+}
+
+/* Answers and frees, unless it waits or another item of its is still to come back. */
+static void settle(struct request *r, int error)
+{
+    if (error < 0) {
+        r->resume = NULL;
+        fail(r, error);
+    }
+    if (!r->resume && r->items == 0)
+        finish(r);
+}
+
+static void turn_done(void *data, int error)
+{
+    struct request *r = data;
+    r->items--;
+    settle(r, error);
+}
+
+/* The vault may have been sealed since the turn before; resume is gone when that turn failed. */
+static int next_turn(void *data)
+{
+    struct request *r = data;
+    request_fn fn = r->resume;
+    r->resume = NULL;
+    int e = fn ? check_open(r) : 1;
+    return e == 0 ? run(r, fn) : e < 0 ? e : 0;
+}
+
+static void enqueue(struct request *r, turn_run_fn fn)
+{
+    if (turn_add(r->agent->turn, TURN_API, fn, turn_done, r) == 0)
+        r->items++;
+    else
+        settle(r, -ENOMEM);
 }
 
 void request_resume(struct request *r, request_fn fn)
 {
     r->resume = fn;
     r->now_ms = clock_wall_ms();
-    if (turn_add(r->agent->turn, TURN_API, next_turn, turn_done, r) < 0)
-        turn_done(r, -ENOMEM);
+    enqueue(r, next_turn);
 }
 
 /* --- From the wire -------------------------------------------------------------------------------- */
 
 static void identified(struct request *r)
 {
-    if (r->errors) {
-        finish(r);
-        return;
-    }
-    if (turn_add(r->agent->turn, TURN_API, first_turn, turn_done, r) < 0)
-        turn_done(r, -ENOMEM);
+    enqueue(r, first_turn);
+}
+
+/* Who may use a root-only row outside a turn: the kernel's word alone counts, and root inside a container is
+ * not this host's. 0, 1 when an error answer stands in r, -errno. */
+static int admit_root(struct request *r)
+{
+    const struct http_request *h = http_request_of(r->exchange);
+    int e = 0;
+    if (h->unix_peer && (peer_read(h->fd, &r->peer) < 0 || r->peer.foreign))
+        r->root_peer = false;
+    if (!r->root_peer)
+        e = request_error(r, 403, "only root may do this, on this host, through the Unix socket");
+    snprintf(r->principal, sizeof(r->principal), "uid:%u", (unsigned)r->peer.uid);
+    return e < 0 ? e : r->root_peer ? 0 : 1;
+}
+
+static int audit_outside(void *data)
+{
+    struct request *r = data;
+    request_alert(r, "root used a root-only route");
+    return pipeline_audit(r);
+}
+
+/* What happened outside (init, unseal) has happened, whether or not its line could be written. */
+static void outside_audited(void *data, int error)
+{
+    struct request *r = data;
+    if (error < 0)
+        sd_journal_print(LOG_ERR, "the use of %s could not be recorded: %s", r->path, strerror(-error));
+    finish(r);
 }
 
 /* Rows that answer while sealed run outside a turn: status, init, unseal. */
 static void run_outside(struct request *r)
 {
-    int e = 0;
-    if ((r->route->flags & ROUTE_ROOT_PEER) && !r->root_peer)
-        e = request_error(r, 403, "only root may do this, on this host, through the Unix socket") < 0
-                ? -ENOMEM
-                : 1;
-    if (e == 0 && (r->route->flags & ROUTE_ROOT_PEER))
-        request_alert(r, "root used a root-only route");
+    bool root = r->route->flags & ROUTE_ROOT_PEER;
+    int e = root ? admit_root(r) : 0;
     if (e == 0)
         e = check_body(r);
     if (e == 0)
         e = r->route->handler(r);
     if (e < 0)
         fail(r, e);
-    finish(r);
+    if (!root || turn_add(r->agent->turn, TURN_API, audit_outside, outside_audited, r) < 0)
+        finish(r);
 }
 
 static struct request *request_new(struct agent *a, struct http_exchange *x)
@@ -203,8 +245,7 @@ static void on_request(struct http_exchange *x, void *data)
 {
     struct request *r = request_new(data, x);
     if (!r) {
-        struct buf empty = BUF_INIT(1);
-        http_reply(x, 500, NULL, &empty, NULL);
+        http_reply(x, 500, NULL, NULL, NULL);
         return;
     }
     int e = pipeline_parse(r);

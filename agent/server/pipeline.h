@@ -8,10 +8,12 @@
 int pipeline_parse(struct request *r);
 
 /* identify.c: finds out who calls, by the kernel and NSS, then calls then(r) from the loop; an error
- * answer may stand in r by then. */
+ * answer may stand in r by then (request_refused()). */
 void pipeline_identify(struct request *r, void (*then)(struct request *r));
 /* In the turn: the token's or the session's row. 0, 1 when an error answer stands in r, -errno. */
 int pipeline_identity_rows(struct request *r);
+/* The groups of a person become the request's. 0 or -ENOMEM. */
+int pipeline_copy_groups(struct request *r, const struct person *p);
 void pipeline_free_groups(struct request *r);
 
 /* authorise.c, in the turn: fills r->allowed and r->decision; 0, 1 when an error answer stands in r. */

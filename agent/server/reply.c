@@ -39,14 +39,16 @@ int pipeline_audit(struct request *r)
 {
     if ((r->route->flags & ROUTE_QUIET) || vault_state(r->agent->vault) != VAULT_UNSEALED)
         return 0;
-    const json_t *first = json_array_get(r->errors, 0);
+    /* What a 400 says may quote the body, which never goes into the log. */
+    const json_t *first = status_of(r) == 400 ? NULL : json_array_get(r->errors, 0);
     _cleanup_json_ json_t *fields = json_pack(
-        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:s*}", "request",
+        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:s*}", "request",
         r->id, "operation", verb_name(r->verb), "path", r->path, "principal", or_null(r->principal),
         "uid", r->peer.known ? (json_int_t)r->peer.uid : -1, "pid", (json_int_t)r->peer.pid, "program",
         or_null(r->peer.comm), "unit", or_null(r->peer.unit), "session",
         r->has_session ? r->session.id : NULL, "binding", or_null(r->decision.binding), "policy",
-        or_null(r->decision.policy), "lease", or_null(r->lease_id), "status", status_of(r), "error",
+        or_null(r->decision.policy), "lease", or_null(r->lease_id), "issued",
+        json_string_value(json_object_get(r->auth, "accessor")), "status", status_of(r), "error",
         json_string_value(first));
     return fields ? audit_append(r->agent->vault, "request", fields) : -ENOMEM;
 }
@@ -81,12 +83,26 @@ static void put_text(struct buf *b, const char *s)
         b->error = -ENOMEM;
 }
 
+/* Whether the envelope has a member of this name itself. */
+static bool in_envelope(const char *key)
+{
+    static const char *const names[] = {"request_id", "lease_id", "renewable", "lease_duration",
+                                        "data",       "wrap_info", "warnings", "auth"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(names[i], key) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Old clients read these paths' data at the top level. */
 static void put_top_level(struct buf *b, const struct request *r)
 {
     const char *key;
     json_t *value;
     json_object_foreach (r->data, key, value) {
+        if (in_envelope(key))
+            continue;
         buf_putc(b, ',');
         put_text(b, key);
         buf_putc(b, ':');
@@ -112,9 +128,10 @@ static void put_envelope(struct buf *b, const struct request *r)
 static void put_errors(struct buf *b, const struct request *r)
 {
     buf_puts(b, "{\"errors\":");
-    json_put(b, r->errors);
-    if (r->data || r->raw_data.len)
-        put_data(b, r);
+    if (r->errors)
+        json_put(b, r->errors);
+    else
+        buf_puts(b, "[]");
     if (r->warnings)
         put_member(b, "warnings", r->warnings);
     buf_puts(b, "}\n");
@@ -125,13 +142,12 @@ void pipeline_reply(struct request *r)
     _cleanup_buf_ struct buf body = BUF_INIT(REPLY_MAX);
     int status = status_of(r);
     bool bare = r->route && (r->route->flags & ROUTE_BARE);
-    if (r->errors && !bare)
-        put_errors(&body, r);
-    else if (bare && r->data)
+    bool has_data = r->data || r->raw_data.len;
+    if (bare && r->data && !r->errors && status != 204)
         json_put(&body, r->data);
-    else if (r->errors)
+    else if (request_refused(r) && !(has_data && json_array_size(r->errors) == 0))
         put_errors(&body, r);
-    else if (status != 204)
+    else if (status != 204) /* a 404 with data, too: that is how KV tells of a deleted version */
         put_envelope(&body, r);
     if (buf_error(&body)) {
         buf_reset(&body);
@@ -144,7 +160,7 @@ void pipeline_reply(struct request *r)
 
 void pipeline_request_free(struct request *r)
 {
-    if (r->state_free)
+    if (r->state && r->state_free)
         r->state_free(r->state);
     for (size_t i = 0; i < REQUEST_PARAMS; i++)
         free(r->param[i].value);

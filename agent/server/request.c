@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "identity/factor.h"
+#include "base/encode.h"
 #include "server/rules.h"
-#include "vault/audit.h"
 
 const char *request_param(const struct request *r, const char *name)
 {
@@ -32,10 +31,12 @@ int request_error(struct request *r, int status, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    _cleanup_buf_ struct buf shown = BUF_INIT(sizeof(text));
+    encode_printable(&shown, text, sizeof(text));
     r->status = status;
     json_decref(r->errors);
-    r->errors = json_pack("[s]", text);
-    return r->errors ? 0 : -ENOMEM;
+    r->errors = json_pack("[s]", buf_str(&shown));
+    return r->errors && !buf_error(&shown) ? 0 : -ENOMEM;
 }
 
 int request_none(struct request *r)
@@ -53,9 +54,11 @@ int request_warn(struct request *r, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    _cleanup_buf_ struct buf shown = BUF_INIT(sizeof(text));
+    encode_printable(&shown, text, sizeof(text));
     if (!r->warnings)
         r->warnings = json_array();
-    return r->warnings && json_array_append_new(r->warnings, json_string(text)) == 0 ? 0 : -ENOMEM;
+    return r->warnings && json_array_append_new(r->warnings, json_string(buf_str(&shown))) == 0 ? 0 : -ENOMEM;
 }
 
 int request_data(struct request *r, json_t *data)
@@ -119,15 +122,23 @@ int request_facts(struct request *r, struct decide_facts *f, struct decide_proof
     return e;
 }
 
+int request_token_check(struct request *r, const char *path, struct acl_result *out)
+{
+    _cleanup_(freep) struct acl_use *uses = NULL;
+    size_t n;
+    *out = (struct acl_result){0};
+    int e = rules_uses(r->agent->rules, r->token.policies, &uses, &n);
+    if (e == 0)
+        acl_check(uses, n, path, out);
+    return e;
+}
+
 static bool token_may(struct request *r, const char *path, unsigned caps)
 {
-    struct acl_use uses[64];
     struct acl_result result;
     if (r->token.root)
         return true;
-    size_t n = rules_uses(r->agent->rules, r->token.policies, uses, ARRAY_LEN(uses));
-    acl_check(uses, n, path, &result);
-    return !(result.caps & ACL_DENY) && (result.caps & caps);
+    return request_token_check(r, path, &result) == 0 && !(result.caps & ACL_DENY) && (result.caps & caps);
 }
 
 bool request_may(struct request *r, const char *path, unsigned caps)

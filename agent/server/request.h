@@ -35,8 +35,9 @@ enum route_flag {
 };
 
 struct request;
-/* 0: the answer stands in the request. REQUEST_WAIT: it comes later by request_resume(). -errno. */
-#define REQUEST_WAIT 1
+/* 0: the answer stands in the request. REQUEST_WAIT (no other module's outcome): it comes later by
+ * request_resume(). -errno. */
+#define REQUEST_WAIT 1000
 typedef int (*request_fn)(struct request *r);
 
 struct route {
@@ -70,6 +71,7 @@ struct request {
     bool has_token;
     char *token_text;          /* as sent; wiped */
     struct token token;
+    bool last_use;             /* of a token with num_uses: it is gone by the end of this request */
     bool has_person;           /* a host principal that is a person (not uid:0) */
     char user[257];            /* its name */
     uid_t uid;                 /* the host principal's uid */
@@ -92,6 +94,7 @@ struct request {
     int64_t lease_duration;
     bool renewable;
     bool gone;                 /* the client hung up */
+    unsigned items;            /* turn items that will still come back to it */
     void *state;               /* the handler's own, while it waits */
     void (*state_free)(void *state);
     request_fn resume;         /* what request_resume() runs, in a turn */
@@ -102,7 +105,8 @@ struct request {
 /* The value of {name} in the route's pattern; never NULL. */
 const char *request_param(const struct request *r, const char *name);
 const char *request_query(const struct request *r, const char *name); /* NULL when absent */
-/* An error answer: one sentence of what, why and what to do. Returns 0. */
+/* An error answer: one sentence of what, why and what to do (made printable, since it may quote what the
+ * caller sent). Returns 0, or -ENOMEM; the status stands in either case, so nothing is granted by it. */
 int request_error(struct request *r, int status, const char *fmt, ...) _printf_(3, 4);
 /* 404 with an empty list of errors, as Vault answers what isn't there. Returns 0. */
 int request_none(struct request *r);
@@ -111,13 +115,21 @@ int request_warn(struct request *r, const char *fmt, ...) _printf_(2, 3);
 int request_data(struct request *r, json_t *data);
 /* {"keys": array (taken over)}, or 404 when it is empty. */
 int request_keys(struct request *r, json_t *array);
-/* Goes on with fn in a new turn; for a handler that returned REQUEST_WAIT. From the loop. */
+/* Goes on with fn in a new turn; for a handler that returned REQUEST_WAIT. From the loop (an effect counts:
+ * what comes back to a request may only be started by an effect, since a failed turn frees the request). */
 void request_resume(struct request *r, request_fn fn);
 /* Whether the caller, as identified, has one of the capabilities on some other path. */
 bool request_may(struct request *r, const char *path, unsigned caps);
+/* What the policies of a request with a token say of a path. 0 or -ENOMEM (then nothing is granted). */
+int request_token_check(struct request *r, const char *path, struct acl_result *out);
 /* Facts of the caller for policy/decide.h; proofs has room for REQUEST_PROOFS. */
 #define REQUEST_PROOFS 32
 int request_facts(struct request *r, struct decide_facts *f, struct decide_proof *proofs);
+/* Whether an error answer stands in the request already. */
+static inline bool request_refused(const struct request *r)
+{
+    return r->status >= 400;
+}
 /* Records an alert with this request's origin (root peers, break glass). */
 void request_alert(struct request *r, const char *event);
 

@@ -16,23 +16,78 @@ struct waiter {
     struct waiter *next;
     struct request *request;
     json_t *ids; /* those not gone yet */
-    int status;
+    sd_event_source *deadline;
     char error[LEASE_ID_MAX + 600];
 };
 
+/* Linked from the commit of its turn until it is told. */
 static struct waiter *waiters;
+
+#define WAIT_MS 60000
 
 static int answer_waiter(struct request *r)
 {
     struct waiter *w = r->state;
-    return w->error[0] ? request_error(r, w->status, "%s", w->error) : 0;
+    return w->error[0] ? request_error(r, 502, "%s", w->error) : 0;
+}
+
+static void unlink_waiter(struct waiter *w)
+{
+    struct waiter **p = &waiters;
+    while (*p && *p != w)
+        p = &(*p)->next;
+    if (*p)
+        *p = w->next;
 }
 
 static void waiter_free(void *data)
 {
     struct waiter *w = data;
+    unlink_waiter(w);
+    sd_event_source_disable_unref(w->deadline);
     json_decref(w->ids);
     free(w);
+}
+
+static void tell(struct waiter *w, const char *id, const char *error)
+{
+    unlink_waiter(w);
+    w->deadline = sd_event_source_disable_unref(w->deadline);
+    if (error)
+        snprintf(w->error, sizeof(w->error),
+                 "%s is recorded as revoked, but it is not gone yet: %s. It is tried again until it "
+                 "is; see: countersign lease list",
+                 id, error);
+    request_resume(w->request, answer_waiter);
+}
+
+static const char *first_id(const struct waiter *w)
+{
+    const char *id = json_string_value(json_array_get(w->ids, 0));
+    return id ? id : "a lease";
+}
+
+static int on_wait_over(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    struct waiter *w = data;
+    tell(w, first_id(w), "there was no answer within a minute");
+    return 0;
+}
+
+static void start_waiting(void *data)
+{
+    struct waiter *w = data;
+    w->next = waiters;
+    waiters = w;
+    if (sd_event_add_time_relative(w->request->agent->loop, &w->deadline, CLOCK_MONOTONIC, WAIT_MS * 1000ULL, 0,
+                                   on_wait_over, w) < 0)
+        tell(w, first_id(w), "the agent is out of memory");
+}
+
+void revoke_forget_waiters(void)
+{
+    while (waiters)
+        tell(waiters, first_id(waiters), "the agent was sealed");
 }
 
 int revoke_wait(struct request *r, const json_t *ids)
@@ -46,13 +101,12 @@ int revoke_wait(struct request *r, const json_t *ids)
         free(w);
         return -ENOMEM;
     }
-    if (r->state_free)
+    if (r->state && r->state_free)
         r->state_free(r->state);
     r->state = w;
     r->state_free = waiter_free;
-    w->next = waiters;
-    waiters = w;
-    return REQUEST_WAIT;
+    int e = effects_push(turn_effects(r->agent->turn), start_waiting, NULL, w);
+    return e < 0 ? e : REQUEST_WAIT;
 }
 
 static bool remove_id(json_t *ids, const char *id)
@@ -69,21 +123,26 @@ static bool remove_id(json_t *ids, const char *id)
 /* Tells the waiters of a lease what became of it: gone (error NULL), or why it is not yet. */
 static void tell_waiters(const char *id, const char *error)
 {
-    for (struct waiter **p = &waiters; *p;) {
-        struct waiter *w = *p;
-        if (!remove_id(w->ids, id) || (!error && json_array_size(w->ids) > 0)) {
-            p = &w->next;
-            continue;
-        }
-        *p = w->next;
-        w->status = 502;
-        if (error)
-            snprintf(w->error, sizeof(w->error),
-                     "%s is recorded as revoked, but it is not gone yet: %s. It is tried again until it "
-                     "is; see: countersign lease list",
-                     id, error);
-        request_resume(w->request, answer_waiter);
+    for (struct waiter *w = waiters, *next; w; w = next) {
+        next = w->next;
+        if (remove_id(w->ids, id) && (error || json_array_size(w->ids) == 0))
+            tell(w, id, error);
     }
+}
+
+static void forgotten(void *data)
+{
+    tell_waiters(data, NULL);
+    free(data);
+}
+
+int revoke_forgotten(struct agent *a, const char *id)
+{
+    char *copy = strdup(id);
+    int e = copy ? effects_push(turn_effects(a->turn), forgotten, free, copy) : -ENOMEM;
+    if (e < 0)
+        free(copy);
+    return e;
 }
 
 /* --- One revocation --------------------------------------------------------------------------------- */
@@ -151,7 +210,12 @@ static int ask_engine(struct revocation *x, const json_t *lease)
 {
     json_t *frame = NULL;
     const struct engine *engine = engine_find(json_str_or(lease, "engine", ""));
-    if (!engine || !engine->lease_revoke) {
+    if (!engine) {
+        snprintf(x->error, sizeof(x->error), "this agent has no secrets engine \"%.32s\" that could undo it",
+                 json_str_or(lease, "engine", ""));
+        return 0;
+    }
+    if (!engine->lease_revoke) { /* nothing of it is outside */
         x->outcome = LEASE_GONE;
         return 0;
     }

@@ -9,8 +9,13 @@
 void revoke_start(const char *id, const json_t *lease, void *data);
 
 /* For a handler: answers the request (which stands complete in r) once all these leases are gone; when
- * one can't be yet, with 502 and the reason (it goes on by itself). Returns REQUEST_WAIT or -errno. */
+ * one can't be yet, or after a minute, with 502 and the reason (it goes on by itself). Returns REQUEST_WAIT
+ * or -errno. */
 int revoke_wait(struct request *r, const json_t *ids);
+/* Sealing: who waits is answered. */
+void revoke_forget_waiters(void);
+/* In a turn: the lease's row was dropped; who waits for it is told after the commit. 0 or -ENOMEM. */
+int revoke_forgotten(struct agent *a, const char *id);
 
 /* Lists this instance's accounts in every configured database and revokes those that no lease knows.
  * After start, and when the connector comes. */

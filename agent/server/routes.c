@@ -57,7 +57,7 @@ static const struct route rows[] = {
     {GET, "sys/internal/ui/mounts/{path...}", 0, ROUTE_SELF, NULL, route_ui_mount},
 
     /* leases */
-    {GET, "sys/leases", 0, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL, route_lease_list},
+    {GET, "sys/leases", ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL, route_lease_list},
     {GET, "sys/leases/count", ACL_READ, 0, NULL, route_lease_count},
     {PUT, "sys/leases/lookup", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_lookup},
     {LIST, "sys/leases/lookup", ACL_LIST, ROUTE_SUDO, NULL, route_lease_tree},

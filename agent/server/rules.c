@@ -1,6 +1,7 @@
 #include "server/rules.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +27,13 @@ struct rules {
     size_t broken;
 };
 
+static int own_zone_variable(void);
+
 /* --- The parsed form ------------------------------------------------------------------------------ */
 
 struct rules *rules_new(void)
 {
-    return calloc(1, sizeof(struct rules));
+    return own_zone_variable() == 0 ? calloc(1, sizeof(struct rules)) : NULL;
 }
 
 void rules_clear(struct rules *r)
@@ -82,18 +85,22 @@ const struct acl_policy *rules_policy(const struct rules *r, const char *name)
     return NULL;
 }
 
-size_t rules_uses(const struct rules *r, const json_t *names, struct acl_use *uses, size_t max)
+int rules_uses(const struct rules *r, const json_t *names, struct acl_use **uses, size_t *n)
 {
-    size_t n = 0, i;
+    size_t i;
     json_t *name;
+    *n = 0;
+    *uses = calloc(json_array_size(names) + 1, sizeof(**uses));
+    if (!*uses)
+        return -ENOMEM;
     json_array_foreach (names, i, name) {
         const char *text = json_string_value(name);
         bool deny_only = text[0] == '!'; /* see decide_policies() */
         const struct acl_policy *p = rules_policy(r, text + deny_only);
-        if (p && n < max)
-            uses[n++] = (struct acl_use){.policy = p, .deny_only = deny_only};
+        if (p)
+            (*uses)[(*n)++] = (struct acl_use){.policy = p, .deny_only = deny_only};
     }
-    return n;
+    return 0;
 }
 
 /* Replaces, adds (old NULL) or removes (new NULL) one pointer of an array that grows by one. */
@@ -493,37 +500,59 @@ void rules_exemption(const struct rules *r, struct decide_facts *f, char *text, 
 
 /* --- Time zones ----------------------------------------------------------------------------------- */
 
+#define ZONES "/usr/share/zoneinfo/"
+#define ZONE_MAX 128
+
+/* A file of the database: other things lie beside them, and libc takes what it can't read for UTC. */
 bool rules_zone_known(const char *zone)
 {
-    char path[160];
-    if (strstr(zone, "..") || zone[0] == '/')
-        return false;
+    char path[sizeof(ZONES) + ZONE_MAX], magic[4];
     if (strcmp(zone, "UTC") == 0)
         return true;
-    int n = snprintf(path, sizeof(path), "/usr/share/zoneinfo/%s", zone);
-    return n > 0 && (size_t)n < sizeof(path) && access(path, R_OK) == 0;
+    if (!zone[0] || strstr(zone, "..") || zone[0] == '/' || strlen(zone) > ZONE_MAX)
+        return false;
+    snprintf(path, sizeof(path), ZONES "%s", zone);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool known = fd >= 0 && read(fd, magic, sizeof(magic)) == sizeof(magic) && memcmp(magic, "TZif", 4) == 0;
+    if (fd >= 0)
+        close(fd);
+    return known;
 }
 
-/* glibc has no localtime for a zone of one's own choosing, so TZ changes for the length of this call.
- * Only the loop's thread looks at local time. */
+/* libc has no local time of a zone of one's own choosing but that of TZ. Other threads read the environment
+ * at any time (NSS does), so it is changed in one place that never moves: TZ is this array, from before the
+ * first thread asks. Only the loop's thread looks at local time, so that it is UTC in between. */
+static char zone_variable[4 + ZONE_MAX] = "TZ=UTC";
+
+static void set_zone(const char *zone)
+{
+    snprintf(zone_variable + 3, sizeof(zone_variable) - 3, "%s%s", strcmp(zone, "UTC") == 0 ? "" : ":", zone);
+    tzset();
+}
+
+static int own_zone_variable(void)
+{
+    static bool ours;
+    if (!ours && putenv(zone_variable) != 0)
+        return -ENOMEM;
+    ours = true;
+    return 0;
+}
+
 int rules_zone_offset(const char *zone, int64_t when, int *offset)
 {
-    char tz[160];
     struct tm tm;
     time_t t = (time_t)when;
+    *offset = 0;
     if (!rules_zone_known(zone))
         return -ENOENT;
-    if (strcmp(zone, "UTC") == 0) {
-        *offset = 0;
+    if (strcmp(zone, "UTC") == 0)
         return 0;
-    }
-    snprintf(tz, sizeof(tz), ":%s", zone);
-    if (setenv("TZ", tz, 1) < 0)
+    if (own_zone_variable() < 0)
         return -ENOMEM;
-    tzset();
+    set_zone(zone);
     bool ok = localtime_r(&t, &tm) != NULL;
-    unsetenv("TZ");
-    tzset();
+    set_zone("UTC");
     *offset = ok ? (int)tm.tm_gmtoff : 0;
     return ok ? 0 : -EOVERFLOW;
 }

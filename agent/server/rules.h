@@ -11,6 +11,7 @@
 
 struct rules;
 
+/* From now on the variable TZ is this module's (see rules_zone_offset()): call it before other threads work. */
 struct rules *rules_new(void);
 void rules_free(struct rules *r);
 /* Reads everything from the store (after unsealing; after a failed commit). A rule that can't be read
@@ -22,8 +23,9 @@ const struct decide_rules *rules_view(const struct rules *r);
 size_t rules_broken(const struct rules *r);
 /* One policy by name, NULL if there is none. "root" is never one. */
 const struct acl_policy *rules_policy(const struct rules *r, const char *name);
-/* Fills uses[] (room for max) with a token's policies; returns how many. */
-size_t rules_uses(const struct rules *r, const json_t *names, struct acl_use *uses, size_t max);
+/* A token's policies, all of them: one left out could be the one that denies. The caller frees *uses. 0 or
+ * -ENOMEM. */
+int rules_uses(const struct rules *r, const json_t *names, struct acl_use **uses, size_t *n);
 
 /* Changes go to the store in the turn; the parsed form follows as an effect. */
 int rules_policy_put(struct rules *r, struct vault *v, struct effects *e, const char *name,

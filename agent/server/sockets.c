@@ -110,7 +110,8 @@ static int open_tcp(struct agent *a, const char *where)
     struct sockaddr_in sa = {.sin_family = AF_INET};
     char host[64];
     unsigned port;
-    if (sscanf(where, "%63[0-9.]:%u", host, &port) != 2 || port > 65535 || inet_pton(AF_INET, host, &sa.sin_addr) != 1 ||
+    int end = 0;
+    if (sscanf(where, "%63[0-9.]:%5u%n", host, &port, &end) != 2 || where[end] || port > 65535 || inet_pton(AF_INET, host, &sa.sin_addr) != 1 ||
         (ntohl(sa.sin_addr.s_addr) >> 24) != 127) {
         fprintf(stderr, "countersignd: --listen takes a loopback address: 127.0.0.1:8200\n");
         return -EINVAL;
@@ -120,13 +121,14 @@ static int open_tcp(struct agent *a, const char *where)
     if (fd < 0)
         return -errno;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 512) < 0) {
-        int e = -errno;
+    int e = bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 512) < 0 ? -errno : 0;
+    if (e == 0)
+        e = http_listen(a->http, fd);
+    if (e < 0) {
         fprintf(stderr, "countersignd: can't listen on %s: %s\n", where, strerror(-e));
         close(fd);
-        return e;
     }
-    return http_listen(a->http, fd);
+    return e;
 }
 
 static int take_from_systemd(struct agent *a, const struct config *c, bool taken[DOORS])

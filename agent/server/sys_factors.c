@@ -165,6 +165,8 @@ struct hashing {
     int error;
 };
 
+#define HASH_MS 10000
+
 static void hashing_free(void *data)
 {
     struct hashing *h = data;
@@ -174,7 +176,7 @@ static void hashing_free(void *data)
 static int hashed(struct request *r)
 {
     struct hashing *h = r->state;
-    if (!h || h->error)
+    if (!h || h->error < 0)
         return request_error(r, 503, "the agent is too busy to hash the passphrase; try again");
     r->status = 204;
     int e = factor_passphrase_set(r->agent->vault, subject(r), h->hash);
@@ -191,11 +193,20 @@ static void hash_done(void *data, int error)
 {
     struct hashing *h = data;
     struct request *r = h->request;
-    if (!error) { /* else the thread still has it, and frees it late */
-        r->state = h;
-        r->state_free = hashing_free;
-    }
+    if (error) /* the thread still has it, and it is freed late */
+        r->state = NULL;
     request_resume(r, hashed);
+}
+
+/* After the commit: until then the request could still be taken back. */
+static void start_hashing(void *data)
+{
+    struct hashing *h = data;
+    int e = workers_run(h->request->agent->enrol_kdf, hash_work, hash_done, hashing_free, h, HASH_MS);
+    if (e == 0)
+        return;
+    h->error = e;
+    request_resume(h->request, hashed);
 }
 
 int route_factor_passphrase(struct request *r)
@@ -212,11 +223,10 @@ int route_factor_passphrase(struct request *r)
         return -ENOMEM;
     h->request = r;
     snprintf(h->passphrase, sizeof(h->passphrase), "%s", text);
-    e = workers_run(r->agent->kdf, hash_work, hash_done, hashing_free, h, 10000);
-    if (e == 0)
-        return REQUEST_WAIT;
-    hashing_free(h);
-    return e == -EBUSY ? request_error(r, 503, "the agent is too busy to hash the passphrase; try again") : e;
+    r->state = h;
+    r->state_free = hashing_free;
+    e = effects_push(turn_effects(r->agent->turn), start_hashing, NULL, h);
+    return e < 0 ? e : REQUEST_WAIT;
 }
 
 /* --- Removing ---------------------------------------------------------------------------------------- */

@@ -187,7 +187,7 @@ int route_lease_count(struct request *r)
 
 struct renewal {
     char id[LEASE_ID_MAX];
-    int64_t increment;
+    int64_t end; /* seconds since 1970, as the engine was told */
     json_t *frame;
     json_t *answer;
 };
@@ -212,7 +212,8 @@ static int renewed(struct request *r)
         return request_error(r, strcmp(kind, "gone") == 0 ? 400 : 502, "the account could not be prolonged: %s",
                              json_str_or(x->answer, "message", "no reason given"));
     }
-    int e = lease_renew(r->agent->leases, x->id, x->increment, r->now_ms, false, &ttl, why, sizeof(why));
+    int64_t left = x->end - r->now_ms / 1000;
+    int e = lease_renew(r->agent->leases, x->id, left > 1 ? left : 1, r->now_ms, false, &ttl, why, sizeof(why));
     if (e == LEASE_E_NONE || e == LEASE_E_REFUSED)
         return request_error(r, 400, "%s", e == LEASE_E_NONE ? "the lease is gone" : why);
     snprintf(r->lease_id, sizeof(r->lease_id), "%s", x->id);
@@ -244,12 +245,15 @@ static int ask_engine(struct request *r, const json_t *lease, int64_t ttl)
 {
     struct renewal *x = r->state;
     const struct engine *engine = engine_find(json_str_or(lease, "engine", ""));
-    if (!engine || !engine->lease_renew) {
+    if (!engine)
+        return request_error(r, 400, "this agent has no secrets engine that could prolong it");
+    x->end = r->now_ms / 1000 + ttl;
+    if (!engine->lease_renew) {
         x->answer = json_pack("{s:b}", "ok", 1);
         return renewed(r);
     }
-    int e = engine->lease_renew(r->agent->vault, json_str(lease, "space"), json_object_get(lease, "recipe"),
-                                r->now_ms / 1000 + ttl, &x->frame);
+    int e = engine->lease_renew(r->agent->vault, json_str(lease, "space"), json_object_get(lease, "recipe"), x->end,
+                                &x->frame);
     if (e == -ENOENT)
         return request_error(r, 400, "the configuration that this lease was made with is gone");
     if (e < 0)
@@ -270,14 +274,18 @@ int route_lease_renew(struct request *r)
     int e = get_own(r, &l);
     if (e < 0 || !l)
         return e;
+    /* A lease is decided about at its issue and at each renewal: what ends is the right to have it. */
+    if (!request_may(r, json_str_or(l, "path", ""), ACL_READ | ACL_CREATE | ACL_UPDATE))
+        return request_error(r, 403, "permission denied: you may not read %s any more, so the lease ends at its "
+                                     "time (countersign explain)",
+                             json_str_or(l, "path", ""));
     struct renewal *x = calloc(1, sizeof(*x));
     if (!x)
         return -ENOMEM;
     r->state = x;
     r->state_free = renewal_free;
     snprintf(x->id, sizeof(x->id), "%s", json_str_or(l, "id", ""));
-    x->increment = json_int(r->body, "increment", 0);
-    e = lease_renew(r->agent->leases, x->id, x->increment, r->now_ms, true, &ttl, why, sizeof(why));
+    e = lease_renew(r->agent->leases, x->id, json_int(r->body, "increment", 0), r->now_ms, true, &ttl, why, sizeof(why));
     if (e == LEASE_E_REFUSED)
         return request_error(r, 400, "%s", why);
     return e != 0 ? (e < 0 ? e : request_none(r)) : ask_engine(r, l, ttl);
@@ -307,7 +315,7 @@ int route_lease_revoke(struct request *r)
     if (e < 0 || !l)
         return e;
     char reason[400];
-    snprintf(reason, sizeof(reason), "revoked by %.300s", r->principal);
+    snprintf(reason, sizeof(reason), "revoked by %s", r->principal);
     e = lease_revoke(r->agent->leases, json_str(l, "id"), reason, r->now_ms);
     if (e < 0)
         return e;
@@ -319,7 +327,7 @@ int route_lease_revoke_prefix(struct request *r)
 {
     char reason[400];
     size_t n = 0;
-    snprintf(reason, sizeof(reason), "revoked by %.300s", r->principal);
+    snprintf(reason, sizeof(reason), "revoked by %s", r->principal);
     _cleanup_json_ json_t *ids = json_array();
     int e = ids ? lease_revoke_prefix(r->agent->leases, request_param(r, "path"), reason, r->now_ms, &n, ids)
                 : -ENOMEM;
@@ -341,6 +349,8 @@ int route_lease_revoke_force(struct request *r)
     json_array_foreach (ids, i, id) {
         if (e >= 0)
             e = lease_forget(r->agent->leases, json_string_value(id));
+        if (e >= 0)
+            e = revoke_forgotten(r->agent, json_string_value(id));
     }
     if (e < 0)
         return e;
@@ -352,14 +362,14 @@ int route_lease_revoke_force(struct request *r)
 int route_lease_revoke_principal(struct request *r)
 {
     const char *principal = json_str(r->body, "principal");
-    char reason[400];
+    char reason[700];
     size_t n = 0;
     if (strcmp(principal, "self") == 0)
         principal = r->principal;
     if (!r->allowed && strcmp(principal, r->principal) != 0)
         return request_error(r, 403, "permission denied: to revoke others' leases needs \"update\" on "
                                      "sys/leases/revoke-principal");
-    snprintf(reason, sizeof(reason), "all of %.100s revoked by %.200s", principal, r->principal);
+    snprintf(reason, sizeof(reason), "all of %s revoked by %s", principal, r->principal);
     _cleanup_json_ json_t *ids = json_array();
     int e = ids ? lease_revoke_principal(r->agent->leases, principal, reason, r->now_ms, &n, ids) : -ENOMEM;
     if (e < 0)

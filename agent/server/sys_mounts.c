@@ -102,6 +102,7 @@ static int count_lease(const json_t *lease _unused_, void *data)
 int route_mount_disable(struct request *r)
 {
     const struct mount *m = named(r);
+    char why[300];
     size_t n = 0, left = 0;
     if (!m) { /* as Vault: gone is gone */
         r->status = 204;
@@ -117,7 +118,10 @@ int route_mount_disable(struct request *r)
         return request_error(r, 400, "%zu leases of this mount are being revoked now; disable it again "
                                      "when they are gone (countersign lease list)",
                              n > left ? n : left);
-    e = mounts_disable(r->agent->mounts, r->agent->vault, turn_effects(r->agent->turn), m->path);
+    e = mounts_disable(r->agent->mounts, r->agent->vault, turn_effects(r->agent->turn), m->path, why,
+                       sizeof(why));
+    if (e == MOUNT_E_REFUSED)
+        return request_error(r, 400, "%s", why);
     r->status = 204;
     return e < 0 ? e : 0;
 }

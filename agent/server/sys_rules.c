@@ -141,15 +141,13 @@ int route_enrolment_write(struct request *r)
 /* The token's own capabilities, or those of the host principal. */
 static int caps_of_caller(struct request *r, const char *path, unsigned *caps)
 {
-    struct acl_use uses[64];
     struct acl_result result;
     struct decide_facts f;
     struct decide_proof proofs[REQUEST_PROOFS];
     if (r->has_token) {
-        acl_check(uses, rules_uses(r->agent->rules, r->token.policies, uses, ARRAY_LEN(uses)), path,
-                  &result);
+        int failed = request_token_check(r, path, &result);
         *caps = result.caps;
-        return 0;
+        return failed;
     }
     int e = request_facts(r, &f, proofs);
     *caps = e == 0 ? decide_caps(rules_view(r->agent->rules), &f, path) : 0;
@@ -210,26 +208,28 @@ int route_capabilities(struct request *r)
 
 /* --- Explain ---------------------------------------------------------------------------------------- */
 
-/* Facts about another person than the caller: what NSS and the store know of them. */
+/* Somebody else than the caller, in the form in which callers are decided about: what NSS and the store know
+ * of them. The request itself stays its caller's. */
 struct explain {
-    struct person_copy {
-        char name[257];
-        char **groups;
-        size_t n_groups;
-        uid_t uid;
-        bool exists;
-    } who;
+    struct request subject;
     int error;
-    struct request *request;
 };
 
 static void explain_free(void *data)
 {
     struct explain *x = data;
-    for (size_t i = 0; i < x->who.n_groups; i++)
-        free(x->who.groups[i]);
-    free(x->who.groups);
+    pipeline_free_groups(&x->subject);
     free(x);
+}
+
+static struct explain *explain_new(const struct request *r)
+{
+    struct explain *x = calloc(1, sizeof(*x));
+    if (!x)
+        return NULL;
+    x->subject.agent = r->agent;
+    x->subject.peer = (struct peer){.known = true, .pidfd = -1, .assurance = ASSURANCE_PIDFD};
+    return x;
 }
 
 static unsigned caps_of_operation(const char *op)
@@ -264,31 +264,25 @@ static int newest_session(const struct session *s, void *data)
 }
 
 /* A person asked about as a third one is seen in their newest live session. */
-static int take_subject(struct request *r, struct explain *x)
+static int find_session(struct request *subject)
 {
-    struct best best = {.user = x->who.name};
-    pipeline_free_groups(r);
-    r->groups = x->who.groups;
-    r->n_groups = x->who.n_groups;
-    x->who.groups = NULL;
-    x->who.n_groups = 0;
-    r->has_person = x->who.exists;
-    r->uid = x->who.uid;
-    snprintf(r->user, sizeof(r->user), "%s", x->who.name);
-    int e = session_each(r->agent->vault, newest_session, &best);
-    r->has_session = best.found;
+    struct best best = {.user = subject->user};
+    int e = session_each(subject->agent->vault, newest_session, &best);
+    subject->has_session = best.found;
     if (best.found)
-        r->session = best.session;
+        subject->session = best.session;
     return e;
 }
 
-static int decide_subject(struct request *r)
+/* subject is whom the question is about: the request itself, or an explain's. */
+static int decide_subject(struct request *r, struct request *subject)
 {
     struct decide_facts f;
     struct decide_proof proofs[REQUEST_PROOFS];
     struct decision d;
     const char *service = json_str(r->body, "service"), *path = json_str(r->body, "path");
-    int e = request_facts(r, &f, proofs);
+    subject->now_ms = r->now_ms;
+    int e = request_facts(subject, &f, proofs);
     if (e == 0 && f.user)
         e = factor_enrolled(r->agent->vault, f.user, &f.enrolled);
     if (e < 0)
@@ -310,28 +304,27 @@ static int explain_other(struct request *r)
     struct explain *x = r->state;
     if (x->error)
         return request_error(r, 503, "the host's user database did not answer; try again");
-    if (!x->who.exists)
+    if (!x->subject.has_person)
         return request_error(r, 404, "this host knows no user of that name");
-    int e = take_subject(r, x);
-    return e < 0 ? e : decide_subject(r);
+    int e = find_session(&x->subject);
+    return e < 0 ? e : decide_subject(r, &x->subject);
+}
+
+static int take_subject(struct request *subject, const struct person *p)
+{
+    if (!p->exists)
+        return 0;
+    snprintf(subject->user, sizeof(subject->user), "%s", p->name);
+    subject->uid = p->uid;
+    subject->has_person = true;
+    return pipeline_copy_groups(subject, p);
 }
 
 static void on_subject(const struct person *p, int error, void *data)
 {
     struct request *r = data;
     struct explain *x = r->state;
-    x->error = error;
-    if (p && p->exists) {
-        snprintf(x->who.name, sizeof(x->who.name), "%s", p->name);
-        x->who.uid = p->uid;
-        x->who.exists = true;
-        x->who.groups = calloc(p->n_groups ? p->n_groups : 1, sizeof(char *));
-        for (size_t i = 0; x->who.groups && i < p->n_groups; i++) {
-            char *copy = strdup(p->groups[i]);
-            if (copy)
-                x->who.groups[x->who.n_groups++] = copy;
-        }
-    }
+    x->error = error ? error : take_subject(&x->subject, p);
     request_resume(r, explain_other);
 }
 
@@ -346,14 +339,26 @@ static void ask_subject(void *data)
 
 static int explain_uid(struct request *r, const char *number)
 {
-    char *end;
-    unsigned long uid = strtoul(number, &end, 10);
-    if (!number[0] || *end || uid > UINT32_MAX - 1)
+    struct explain *x = r->state;
+    unsigned long uid = strtoul(number, NULL, 10);
+    if (!number[0] || strlen(number) > 10 || strspn(number, "0123456789") != strlen(number) || uid >= UINT32_MAX)
         return request_error(r, 400, "a uid is a number: uid:1000");
-    pipeline_free_groups(r);
-    r->has_person = r->has_session = false;
-    r->uid = (uid_t)uid;
-    return decide_subject(r);
+    x->subject.uid = (uid_t)uid;
+    return decide_subject(r, &x->subject);
+}
+
+static int explain_else(struct request *r, const char *who)
+{
+    r->state = explain_new(r);
+    r->state_free = explain_free;
+    if (!r->state)
+        return -ENOMEM;
+    if (strncmp(who, "uid:", 4) == 0)
+        return explain_uid(r, who + 4);
+    if (strncmp(who, "user:", 5) != 0)
+        return request_error(r, 400, "the principal is user:NAME, uid:N or self");
+    int e = effects_push(turn_effects(r->agent->turn), ask_subject, NULL, r);
+    return e < 0 ? e : REQUEST_WAIT;
 }
 
 int route_explain(struct request *r)
@@ -365,18 +370,9 @@ int route_explain(struct request *r)
                                      "patch) and a path, or a service");
     bool self = strcmp(who, "self") == 0 || (r->has_person && strcmp(who, r->principal) == 0);
     if (self && !r->has_token)
-        return decide_subject(r);
+        return decide_subject(r, r);
     if (!r->allowed)
         return request_error(r, 403, "permission denied: to explain others' rights needs \"update\" on "
                                      "sys/explain");
-    if (strncmp(who, "uid:", 4) == 0)
-        return explain_uid(r, who + 4);
-    if (strncmp(who, "user:", 5) != 0)
-        return request_error(r, 400, "the principal is user:NAME, uid:N or self");
-    r->state = calloc(1, sizeof(struct explain));
-    r->state_free = explain_free;
-    if (!r->state)
-        return -ENOMEM;
-    int e = effects_push(turn_effects(r->agent->turn), ask_subject, NULL, r);
-    return e < 0 ? e : REQUEST_WAIT;
+    return explain_else(r, who);
 }

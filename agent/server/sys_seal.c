@@ -80,9 +80,11 @@ int route_health(struct request *r)
         if (codes[i].state != s)
             continue;
         const char *q = request_query(r, codes[i].query);
-        int wish = q ? atoi(q) : 0;
-        r->status = wish >= 200 && wish <= 599 ? wish : codes[i].status;
+        long wish = q ? strtol(q, NULL, 10) : 0;
+        r->status = wish >= 200 && wish <= 599 && wish != 304 ? (int)wish : codes[i].status;
     }
+    if (r->status == 204)
+        return 0;
     return request_data(r, json_pack("{s:b, s:b, s:b, s:b, s:s, s:s, s:I, s:s, s:s}", "initialized",
                                      s != VAULT_UNINITIALISED, "sealed", s != VAULT_UNSEALED,
                                      "standby", 0, "performance_standby", 0,
@@ -114,9 +116,11 @@ static void problem(json_t *list, bool is, const char *fmt, ...)
     (void)json_array_append_new(list, json_string(text));
 }
 
-static json_t *find_problems(struct agent *a, const struct lease_counts *c, int64_t audit_failing)
+static json_t *find_problems(struct request *r, const struct lease_counts *c, int64_t audit_failing)
 {
+    struct agent *a = r->agent;
     json_t *list = json_array();
+    const char *why_waiting = r->root_peer ? c->last_error : "countersign lease list";
     enum vault_state s = vault_state(a->vault);
     problem(list, s == VAULT_UNINITIALISED,
             "not initialised: run as root: countersign operator init -operator=group:NAME");
@@ -126,8 +130,8 @@ static json_t *find_problems(struct agent *a, const struct lease_counts *c, int6
     problem(list, !link_up(a->link),
             "the connector is not connected, no database account can be made or dropped: systemctl "
             "status countersign-connector");
-    problem(list, c->oldest_waiting_ms != 0, "revocations wait and are tried again by themselves: %s",
-            c->last_error);
+    problem(list, c->oldest_waiting_ms != 0,
+            "revocations wait and are tried again by themselves: %s", why_waiting);
     problem(list, c->quarantined > 0,
             "%lld accounts can't be dropped because objects depend on them (they can't log in): "
             "countersign lease list",
@@ -140,17 +144,29 @@ static json_t *find_problems(struct agent *a, const struct lease_counts *c, int6
     return list;
 }
 
+/* Counting looks at every lease that waits, and anybody may ask: once a second is enough. */
+static int count_leases(struct agent *a)
+{
+    int64_t now = clock_boot_ms();
+    if (a->counted_ms && now - a->counted_ms < 1000)
+        return 0;
+    a->counted_ms = now;
+    return lease_counts(a->leases, &a->counts);
+}
+
 /* For the person at the terminal, before anything else works: no secrets, no names. */
 int route_status(struct request *r)
 {
     struct agent *a = r->agent;
-    struct lease_counts c = {0};
+    const struct lease_counts *c = &a->counts;
     uint64_t seq = 0, waiting = 0;
     uint8_t mac[VAULT_HASH_LEN];
     int64_t failing = 0, sessions = 0;
     bool open = vault_state(a->vault) == VAULT_UNSEALED;
+    if (!open)
+        a->counts = (struct lease_counts){0};
     if (open) {
-        if (lease_counts(a->leases, &c) < 0 || audit_head(a->vault, &seq, mac) < 0 ||
+        if (count_leases(a) < 0 || audit_head(a->vault, &seq, mac) < 0 ||
             record_count(a->vault, RECORD_SESSION, &sessions) < 0)
             return -EIO;
         audit_export_state(a->vault, &waiting, &failing);
@@ -160,13 +176,13 @@ int route_status(struct request *r)
                      "s:o}, s:o}",
                      "version", COUNTERSIGN_VERSION, "instance", vault_instance(a->vault), "initialized",
                      vault_state(a->vault) != VAULT_UNINITIALISED, "sealed", !open, "since",
-                     stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c.pending, "active",
-                     (json_int_t)c.active, "revoking", (json_int_t)c.revoking, "quarantined",
-                     (json_int_t)c.quarantined, "revocations_waiting", (json_int_t)c.revoking,
-                     "oldest_waiting", stamp_or_null(c.oldest_waiting_ms), "connector",
+                     stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c->pending, "active",
+                     (json_int_t)c->active, "revoking", (json_int_t)c->revoking, "quarantined",
+                     (json_int_t)c->quarantined, "revocations_waiting", (json_int_t)c->revoking,
+                     "oldest_waiting", stamp_or_null(c->oldest_waiting_ms), "connector",
                      link_up(a->link) ? "up" : "down", "sessions", (json_int_t)sessions, "audit", "seq",
                      (json_int_t)seq, "waiting", (json_int_t)waiting, "failing_since",
-                     stamp_or_null(failing), "problems", find_problems(a, &c, failing)));
+                     stamp_or_null(failing), "problems", find_problems(r, c, failing)));
 }
 
 /* --- Init ------------------------------------------------------------------------------------------- */
@@ -250,9 +266,13 @@ int route_init(struct request *r)
         e = agent_unsealed(r->agent);
     if (e == 0)
         e = start_first_rules(r->agent, operator, token);
-    if (e == 0)
+    if (e == 0 && token[0])
         e = json_set_str(out, "root_token", token);
     mem_wipe(token, sizeof(token));
+    if (e < 0 && vault_state(r->agent->vault) != VAULT_UNINITIALISED)
+        return request_error(r, 500, "the store was made, but not filled (%s), and its keys are lost: remove the "
+                                     "store's file, restart the agent and run init again",
+                             strerror(-e));
     return e < 0 ? e : request_data(r, json_incref(out));
 }
 
@@ -274,11 +294,11 @@ static int decode_share(const char *text, uint8_t *out, size_t max, size_t *n)
 
 static int opened(struct request *r, int outcome, const char *what)
 {
+    forget_progress(r->agent);
     if (outcome == VAULT_E_WRONG_KEY)
         return request_error(r, 400, "%s does not open this store", what);
     if (outcome < 0)
         return outcome;
-    forget_progress(r->agent);
     int e = agent_unsealed(r->agent);
     return e < 0 ? e : request_data(r, seal_status(r->agent));
 }
@@ -303,8 +323,6 @@ static int join_shares(struct request *r, unsigned threshold)
     int e = shamir_join(&p->share[0][0], SHARE_LEN, threshold, root);
     e = e == 0 ? vault_unseal_root(r->agent->vault, root) : VAULT_E_WRONG_KEY;
     mem_wipe(root, sizeof(root));
-    if (e == VAULT_E_WRONG_KEY)
-        forget_progress(r->agent);
     return opened(r, e, "this set of recovery shares");
 }
 
@@ -363,15 +381,21 @@ int route_unseal(struct request *r)
 
 static void seal_now(void *data)
 {
+    agent_seal(data);
+}
+
+/* Behind the effects of the other requests of this turn: they were granted before it. */
+static void seal_soon(void *data)
+{
     struct agent *a = data;
-    agent_sealing(a);
-    vault_seal(a->vault);
+    if (effects_push(turn_effects(a->turn), seal_now, NULL, a) < 0)
+        agent_seal(a);
 }
 
 int route_seal(struct request *r)
 {
     r->status = 204;
-    return effects_push(turn_effects(r->agent->turn), seal_now, NULL, r->agent);
+    return effects_push(turn_effects(r->agent->turn), seal_soon, NULL, r->agent);
 }
 
 static void rotate_now(void *data)

@@ -136,6 +136,21 @@ static int fill_spec(struct request *r, bool orphan, bool sudo, struct token_spe
     return 0;
 }
 
+/* What the binding that let a host principal in says about time also holds for what is made of it, renewals
+ * included. */
+static void bound_by_binding(const struct request *r, struct token_spec *s)
+{
+    int64_t ttl = r->decision.ttl, most = r->decision.max_ttl;
+    if (r->has_token)
+        return;
+    if (s->ttl == 0)
+        s->ttl = ttl;
+    if (most && (s->ttl == 0 || s->ttl > most))
+        s->ttl = most;
+    if (most && (s->explicit_max_ttl == 0 || s->explicit_max_ttl > most))
+        s->explicit_max_ttl = most;
+}
+
 static int create(struct request *r, bool orphan)
 {
     char why[256], display[129], text[TOKEN_TEXT_MAX];
@@ -145,7 +160,7 @@ static int create(struct request *r, bool orphan)
     const char *type = json_str_or(r->body, "type", "service");
     if (strcmp(type, "service") != 0 && strcmp(type, "default-service") != 0)
         return request_error(r, 400, "only tokens of type \"service\" are supported");
-    if (r->has_token && r->token.num_uses > 0)
+    if (r->has_token && (r->token.num_uses > 0 || r->last_use))
         return request_error(r, 400, "restricted use token cannot generate child tokens");
     int e = choose_policies(r, sudo, &policies);
     struct token_spec s = {.policies = policies};
@@ -153,9 +168,7 @@ static int create(struct request *r, bool orphan)
         e = fill_spec(r, orphan, sudo, &s, display, sizeof(display));
     if (e != 0)
         return e < 0 ? e : 0;
-    int64_t bound = r->decision.max_ttl;
-    if (!r->has_token && bound && (s.ttl == 0 || s.ttl > bound))
-        s.ttl = r->decision.ttl && r->decision.ttl < bound ? r->decision.ttl : bound;
+    bound_by_binding(r, &s);
     e = token_create(r->agent->vault, &s, r->now_ms, text, &t, &shortened, why, sizeof(why));
     if (e == TOKEN_E_REFUSED)
         return request_error(r, 400, "%s", why);

@@ -119,12 +119,12 @@ static int run_item(struct turn *t, struct item *i)
         return r;
     }
     i->error = i->run(i->data);
-    if (i->error > 0)
-        i->error = 0;
-    r = i->error == 0 ? vault_keep(t->vault) : vault_undo(t->vault);
-    if (i->error < 0)
-        effects_drop(t->effects, effects);
-    return r;
+    if (i->error >= 0)
+        i->error = vault_keep(t->vault);
+    if (i->error >= 0)
+        return 0;
+    effects_drop(t->effects, effects);
+    return vault_undo(t->vault);
 }
 
 /* Moves all queued items into one list, PAM first. */

@@ -24,6 +24,7 @@ struct leader {
     char id[SESSION_ID_MAX];
     int pidfd;
     sd_event_source *source;
+    bool queued; /* a turn will come back to it, and then it goes */
 };
 
 struct watch {
@@ -32,6 +33,7 @@ struct watch {
     struct leader *leaders;
     int64_t swept_ms;
     bool queued;
+    bool tick_failed, export_failed; /* said already */
 };
 
 /* --- Sessions --------------------------------------------------------------------------------------- */
@@ -86,6 +88,8 @@ static void unlink_leader(struct leader *l)
 static int leader_gone(void *data)
 {
     struct leader *l = data;
+    if (vault_state(l->watch->agent->vault) != VAULT_UNSEALED)
+        return 0; /* found by its leader not being alive, after unsealing */
     int e = watch_end_session(l->watch->agent, l->id, "its leading process has gone");
     return e < 0 ? e : 0;
 }
@@ -103,13 +107,25 @@ static int on_leader_exit(sd_event_source *s, int fd _unused_, uint32_t revents 
 {
     struct leader *l = data;
     (void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
-    if (turn_add(l->watch->agent->turn, TURN_BACKGROUND, leader_gone, leader_done, l) < 0)
+    l->queued = turn_add(l->watch->agent->turn, TURN_BACKGROUND, leader_gone, leader_done, l) == 0;
+    if (!l->queued)
         leader_done(l, -ENOMEM);
     return 0;
 }
 
+static bool is_watched(const struct watch *w, const char *id)
+{
+    for (const struct leader *l = w->leaders; l; l = l->next) {
+        if (strcmp(l->id, id) == 0 && !l->queued)
+            return true;
+    }
+    return false;
+}
+
 void watch_session(struct watch *w, const struct session *s)
 {
+    if (vault_state(w->agent->vault) != VAULT_UNSEALED || is_watched(w, s->id))
+        return;
     struct leader *l = calloc(1, sizeof(*l));
     if (!l)
         return; /* the tick finds it */
@@ -198,6 +214,11 @@ static void tick_done(void *data, int error)
     struct watch *w = data;
     if (vault_state(w->agent->vault) != VAULT_UNSEALED)
         return;
+    if (error && !w->tick_failed)
+        sd_journal_print(LOG_ERR, "what is due could not be done: %s; it is tried again each second, and until then "
+                                  "nothing expires",
+                         strerror(-error));
+    w->tick_failed = error != 0;
     arm(w, error ? 1000 : until_next(w));
 }
 
@@ -215,28 +236,42 @@ static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *d
 void watch_changed(void *data)
 {
     struct agent *a = data;
-    arm(a->watch, until_next(a->watch));
+    if (vault_state(a->vault) == VAULT_UNSEALED)
+        arm(a->watch, until_next(a->watch));
 }
 
 /* --- The audit log's file ----------------------------------------------------------------------------- */
 
+/* A log that can't be written is said once, until it can be again. */
+static void note_export(struct watch *w, int outcome)
+{
+    uint64_t waiting;
+    int64_t failing = 0;
+    if (outcome == AUDIT_E_BROKEN)
+        agent_alert(w->agent, "audit log damaged",
+                    "the audit log lost or changed lines that were safely in it; the new ones go on behind a "
+                    "new header: countersign audit verify");
+    audit_export_state(w->agent->vault, &waiting, &failing);
+    if (failing && !w->export_failed)
+        agent_alert(w->agent, "audit log not written",
+                    "the audit log can't be written; its lines wait in the store: countersign status");
+    w->export_failed = failing != 0;
+}
+
 static int on_export_due(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
 {
     struct watch *w = data;
-    if (vault_state(w->agent->vault) == VAULT_UNSEALED)
-        (void)audit_export_sync(w->agent->vault);
+    if (vault_state(w->agent->vault) == VAULT_UNSEALED && w->agent->audit_path)
+        note_export(w, audit_export_sync(w->agent->vault));
     return 0;
 }
 
 void watch_committed(struct watch *w)
 {
     int enabled = SD_EVENT_OFF;
-    if (vault_state(w->agent->vault) != VAULT_UNSEALED)
+    if (vault_state(w->agent->vault) != VAULT_UNSEALED || !w->agent->audit_path)
         return;
-    if (audit_export_run(w->agent->vault) == AUDIT_E_BROKEN)
-        agent_alert(w->agent, "audit log damaged",
-                    "the audit log lost or changed lines that were safely in it; the new ones go on behind a "
-                    "new header: countersign audit verify");
+    note_export(w, audit_export_run(w->agent->vault));
     (void)sd_event_source_get_enabled(w->export_timer, &enabled);
     if (enabled != SD_EVENT_OFF)
         return;
@@ -268,19 +303,26 @@ int watch_new(struct agent *a, struct watch **out)
 void watch_stop(struct watch *w)
 {
     (void)sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
+    (void)sd_event_source_set_enabled(w->export_timer, SD_EVENT_OFF);
     for (struct leader *l = w->leaders, *next; l; l = next) {
         next = l->next;
+        if (l->queued)
+            continue;
+        unlink_leader(l);
         leader_free(l);
     }
-    w->leaders = NULL;
 }
 
 void watch_free(struct watch *w)
 {
     if (!w)
         return;
-    if (w->timer)
+    if (w->timer && w->export_timer)
         watch_stop(w);
+    for (struct leader *l = w->leaders, *next; l; l = next) {
+        next = l->next;
+        leader_free(l);
+    }
     sd_event_source_disable_unref(w->timer);
     sd_event_source_disable_unref(w->export_timer);
     free(w);

@@ -21,7 +21,7 @@ struct bench {
 static inline int bench_setup(void **state)
 {
     struct bench *b = calloc(1, sizeof(*b));
-    void *f;
+    void *f = NULL;
     if (!b || fixture_setup(&f) < 0)
         return -1;
     b->f = f;

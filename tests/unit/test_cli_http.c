@@ -236,8 +236,8 @@ static void enrolment(void **state)
     OUT("JBSW Y3DP EHPK 3PXP\n");
     OUT("█");
     assert_null(strstr(fake.out, "otpauth://"));
-    OUT("   1  aaaa                          6  ffff\n");
-    OUT("   5  eeee                         10  jjjj\n");
+    OUT("   1  aaaa                         6  ffff\n");
+    OUT("   5  eeee                        10  jjjj\n");
     ASKED("{\"code\":\"333333\"}");
     assert_int_equal(
         RUN_WITH("1\n2\n3\n4\n", W("factor"), W("enroll"), W("-no-qr"), W("-show-url")), 2);

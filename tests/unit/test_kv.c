@@ -396,6 +396,50 @@ static void test_patch(void **state)
     assert_true(bench_has(b, "\"version\":3"));
 }
 
+/* A patch leaves the bytes of what it does not touch, however they are written. */
+static void test_patch_exact(void **state)
+{
+    struct bench *b = mounted(state);
+    WRITE(
+        b, 200, "data/app",
+        "{\"data\": { \"p\\u0061y\" : 1.10 ,\"s\":\"a\\\"}{,\\\\\", \"n\":{\"x\":2.50,\"y\":[1.0, "
+        "{\"z\":\"]\"} ],\"w\":null},\"t\":true,\"big\":9223372036854775807}}");
+    PATCH(
+        b, 200, "data/app",
+        "{\"data\" :{\"n\":{\"x\": 3.10, \"q\":{}},\"t\" : null, \"new\":{\"a\":1.0,\"b\":null}}}");
+    READ(b, 200, "data/app", NULL);
+    assert_true(bench_has(b,
+                          "{\"data\":{\"p\\u0061y\":1.10,\"s\":\"a\\\"}{,\\\\\",\"n\":{\"x\":3.10,"
+                          "\"y\":[1.0, {\"z\":\"]\"} ],\"w\":null,\"q\":{}},"
+                          "\"big\":9223372036854775807,\"new\":{\"a\":1.0}},"));
+    PATCH(b, 200, "data/app", "{\"data\":{\"pay\":null,\"s\":{\"o\":1},\"n\":[]}}");
+    READ(b, 200, "data/app", NULL);
+    assert_true(bench_has(b, "{\"data\":{\"s\":{\"o\":1},\"n\":[],\"big\":9223372036854775807,"
+                             "\"new\":{\"a\":1.0}},"));
+    PATCH(b, 200, "data/app", "{\"data\":{\"s\":null,\"n\":null,\"big\":null,\"new\":null}}");
+    PATCH(b, 200, "data/app", "{\"data\":{}}");
+    READ(b, 200, "data/app", NULL);
+    assert_true(bench_has(b, "{\"data\":{},"));
+}
+
+/* A patch of many names on many names is done in no time: none is looked for by walking. */
+static void test_patch_many(void **state)
+{
+    struct bench *b = mounted(state);
+    char *body = calloc(1, 65536);
+    for (int round = 0; round < 2; round++) {
+        char *p = body + sprintf(body, "{\"data\":{\"k0\":%d", round);
+        for (int i = 1; i < 4000; i++)
+            p += sprintf(p, ",\"k%d\":%d", i, round);
+        strcpy(p, "}}");
+        bench_expect(b, 200, round ? ENGINE_PATCH : ENGINE_WRITE, "data/app", NULL, body);
+    }
+    READ(b, 200, "data/app", NULL);
+    assert_true(bench_has(b, "\"k0\":1,") && bench_has(b, "\"k3999\":1}"));
+    assert_false(bench_has(b, ":0,"));
+    free(body);
+}
+
 /* subkeys shows names only. */
 static void test_subkeys(void **state)
 {
@@ -468,6 +512,8 @@ int main(void)
         BENCH_TEST(test_list),
         BENCH_TEST(test_names),
         BENCH_TEST(test_patch),
+        BENCH_TEST(test_patch_exact),
+        BENCH_TEST(test_patch_many),
         BENCH_TEST(test_subkeys),
         BENCH_TEST(test_exists),
         BENCH_TEST(test_failures),

@@ -43,7 +43,7 @@ static void open_leases(struct life *x)
 static int setup(void **state)
 {
     struct life *x = calloc(1, sizeof(*x));
-    void *f;
+    void *f = NULL;
     if (!x || fixture_setup(&f) < 0)
         return -1;
     x->f = f;

@@ -10,12 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +25,20 @@
 #include "identity/cgroup.h"
 #include "identity/peer.h"
 #include "identity/proc.h"
+
+/* --- An older kernel: this stands in front of the C library
+ * ----------------------------------------- */
+
+static int pidfd_errno; /* what asking for the peer's pidfd fails with; 0: ask the kernel */
+
+int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
+{
+    if (level == SOL_SOCKET && name == 77 && pidfd_errno) {
+        errno = pidfd_errno;
+        return -1;
+    }
+    return (int)syscall(SYS_getsockopt, fd, level, name, value, len);
+}
 
 /* --- Children that connect
  * ------------------------------------------------------------------------ */
@@ -59,7 +75,7 @@ static int teardown(void **state)
 }
 
 /* What the child does once it is connected. */
-enum child { WAIT, LEAVE, DROP_ROOT, RENAME };
+enum child { WAIT, LEAVE, DROP_ROOT, RENAME, HANG_UP };
 
 static void child_main(const struct listener *l, uid_t uid, enum child what)
 {
@@ -78,6 +94,8 @@ static void child_main(const struct listener *l, uid_t uid, enum child what)
         _exit(0);
     if (write(fd, "x", 1) != 1)
         _exit(14);
+    if (what == HANG_UP)
+        close(fd);
     for (;;)
         pause();
 }
@@ -118,6 +136,7 @@ static void test_live(void **state)
     const struct listener *l = *state;
     struct peer p;
     uint32_t own = PEER_NO_SESSION;
+    char name[16];
     int fd, before = count_fds();
     int self = proc_open(getpid());
     (void)proc_read_u32(self, "sessionid", &own);
@@ -132,7 +151,8 @@ static void test_live(void **state)
     assert_true(p.pidfd >= 0);
     assert_true(fcntl(p.pidfd, F_GETFD) & FD_CLOEXEC);
     assert_int_equal(p.audit_session, own);
-    assert_string_equal(p.comm, "test_peer");
+    assert_int_equal(prctl(PR_GET_NAME, name), 0); /* the child's too */
+    assert_string_equal(p.comm, name);
     peer_clear(&p);
     assert_false(p.known);
     peer_clear(&p); /* twice does no harm */
@@ -275,6 +295,63 @@ static void test_read_pid(void **state)
     assert_false(p.known);
     assert_int_equal(peer_read_pid(0, &p), -EINVAL);
     assert_int_equal(peer_read_pid(-1, &p), -EINVAL);
+}
+
+/* Goal: on a kernel that pins no peers, the process is looked up by number, and said to be. */
+static void test_old_kernel(void **state)
+{
+    const struct listener *l = *state;
+    struct peer p;
+    int fd, before = count_fds();
+    pid_t pid = start(l, 0, WAIT, &fd);
+    pidfd_errno = ENOPROTOOPT;
+    assert_int_equal(peer_read(fd, &p), 0);
+    pidfd_errno = 0;
+    assert_int_equal(p.assurance, ASSURANCE_PID);
+    assert_int_equal(p.pid, pid);
+    assert_true(p.pidfd >= 0);
+    peer_clear(&p);
+    stop(pid, fd);
+    assert_int_equal(count_fds(), before);
+}
+
+/* Goal: there, a number whose owner no longer holds the connection may be another's: it is not
+ * believed. */
+static void test_old_kernel_hung_up(void **state)
+{
+    const struct listener *l = *state;
+    struct peer p;
+    struct pollfd closed = {.events = POLLIN};
+    int fd;
+    pid_t pid = start(l, 0, HANG_UP, &fd);
+    closed.fd = fd;
+    assert_int_equal(poll(&closed, 1, 10000), 1);
+    pidfd_errno = ENOPROTOOPT;
+    assert_int_equal(peer_read(fd, &p), 0);
+    pidfd_errno = 0;
+    assert_int_equal(p.assurance, ASSURANCE_UID);
+    assert_true(p.foreign);
+    assert_int_equal(p.pidfd, -1);
+    stop(pid, fd);
+}
+
+/* Goal: every other failure to pin means a peer that is gone: no second way is tried. */
+static void test_pin_fails(void **state)
+{
+    static const int errors[] = {EINVAL, ESRCH, ENODATA, EMFILE};
+    const struct listener *l = *state;
+    struct peer p;
+    int fd;
+    pid_t pid = start(l, 0, WAIT, &fd);
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        pidfd_errno = errors[i];
+        assert_int_equal(peer_read(fd, &p), 0);
+        pidfd_errno = 0;
+        assert_int_equal(p.assurance, ASSURANCE_UID);
+        assert_int_equal(p.uid, geteuid());
+        assert_true(p.foreign);
+    }
+    stop(pid, fd);
 }
 
 /* Goal: a name with control bytes is made printable. */
@@ -431,6 +508,9 @@ int main(void)
         cmocka_unit_test(test_no_peer),
         cmocka_unit_test(test_clear_zero),
         cmocka_unit_test(test_read_pid),
+        PEER_TEST(test_old_kernel),
+        PEER_TEST(test_old_kernel_hung_up),
+        PEER_TEST(test_pin_fails),
         PEER_TEST(test_comm),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_shapes_without_systemd),
