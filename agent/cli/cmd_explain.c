@@ -93,7 +93,7 @@ static void put_binding(struct cli *c, const json_t *b)
         put_clean(principal);
         putchar(')');
     }
-    putchar('\n');
+    printf(principal && principal[0] ? "\n" : "  (names none of these principals)\n");
     put_conditions(c, json_object_get(b, "conditions"));
     put_list(json_object_get(b, "policies"), "policies", "      ");
     put_list(json_object_get(b, "services"), "services", "      ");
@@ -114,7 +114,7 @@ static void put_trace(struct cli *c, const json_t *t, const char *verdict)
             style = styles[i].style;
     printf("%s", output_color(&c->out, style));
     put_clean(verdict);
-    printf("%s: ", output_color(&c->out, OUTPUT_PLAIN));
+    printf("%s  ", output_color(&c->out, OUTPUT_PLAIN));
     put_clean(json_string_value(json_object_get(t, "why")));
     printf("\n\n");
     put_field(t, "binding", "binding");

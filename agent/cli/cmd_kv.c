@@ -256,7 +256,7 @@ static int run_delete(struct cli *c)
 
 static int run_undelete(struct cli *c)
 {
-    return change_versions(c, "undelete", "written");
+    return change_versions(c, "undelete", "brought back");
 }
 
 static int run_destroy(struct cli *c)

@@ -19,7 +19,8 @@ static void put_value(const char *label, const json_t *v)
         return;
     output_value(&raw, v);
     output_clean(&clean, buf_str(&raw));
-    put_line(label, buf_error(&clean) < 0 ? "?" : buf_str(&clean));
+    if (clean.len > 0)
+        put_line(label, buf_error(&clean) < 0 ? "?" : buf_str(&clean));
 }
 
 static void put_state(struct cli *c, const json_t *s)
@@ -144,12 +145,15 @@ static void put_screen(struct cli *c, const json_t *s)
     put_since(s);
     put_value("Version", json_object_get(s, "version"));
     put_value("Instance", json_object_get(s, "instance"));
-    put_leases(s);
-    put_value("Connector", json_object_get(s, "connector"));
-    put_value("Sessions", json_object_get(s, "sessions"));
-    put_audit(s);
+    if (json_is_false(json_object_get(s, "sealed"))) {
+        put_leases(s);
+        put_value("Connector", json_object_get(s, "connector"));
+        put_value("Sessions", json_object_get(s, "sessions"));
+        put_audit(s);
+    }
     put_problems(c, json_object_get(s, "problems"));
-    put_next(s);
+    if (json_array_size(json_object_get(s, "problems")) == 0)
+        put_next(s);
 }
 
 /* sys/seal-status answers everybody in any state; sys/status may need more rights or an open store.

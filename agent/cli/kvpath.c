@@ -56,9 +56,11 @@ int kvpath_find(struct cli *c, const char *arg, struct kvpath *k)
 
     if (!preflight)
         return call_no_memory();
-    code = call(c, "GET", preflight, NULL, NULL, &r);
+    code = call_any(c, "GET", preflight, NULL, NULL, &r);
     if (code != EXIT_CODE_OK)
         return code;
+    if (r.status != 200) /* about the secret's own path, which is what a policy names */
+        return call_refused(c, "GET", r.status == 403 ? path : preflight, &r);
     mount = json_string_value(json_object_get(reply_data(&r), "path"));
     version =
         json_string_value(json_object_get(json_object_get(reply_data(&r), "options"), "version"));

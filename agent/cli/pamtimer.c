@@ -4,11 +4,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/exec.h"
+#include "cli/pamstore.h"
 
 #define UNIT "countersign-pam-deadline"
 
@@ -55,20 +58,37 @@ static int start_unit(const struct words *w, int64_t seconds)
     return exec_run(argv, NULL, NULL, false) == 0 ? 0 : -EIO;
 }
 
-/* The waiting process: of its own session, with nothing open. Never returns. */
+static bool still_waits(const char *state, const char *id)
+{
+    _cleanup_json_ json_t *pending = NULL;
+    const char *now;
+    char why[256];
+
+    if (pamstore_pending(state, &pending, why, sizeof(why)) < 0)
+        return false;
+    now = json_string_value(json_object_get(pending, "id"));
+    return now && strcmp(now, id) == 0;
+}
+
+/* The waiting process: of its own session, with nothing open; gone as soon as the change is
+ * confirmed. Never returns. */
 static void wait_and_undo(const struct words *w, int64_t seconds)
 {
     const char *const argv[] = {w->exe, "pam", "rollback", w->id, w->dir, w->state, NULL};
-    struct timespec until;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    const char *state = strchr(w->state, '=') + 1, *id = strchr(w->id, '=') + 1;
+    int64_t until = clock_boot_ms() + seconds * 1000;
+    int null = open("/dev/null", O_RDWR);
 
-    if (null >= 0)
-        for (int fd = 0; fd <= 2; fd++)
-            (void)dup2(null, fd);
-    clock_gettime(CLOCK_BOOTTIME, &until);
-    until.tv_sec += (time_t)seconds;
-    while (clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &until, NULL) == EINTR)
-        ;
+    for (int fd = 0; null >= 0 && fd <= 2; fd++)
+        (void)dup2(null, fd);
+    (void)close_range(3, ~0u, 0);
+    while (clock_boot_ms() < until) {
+        const struct timespec pause = {.tv_nsec = 500 * 1000 * 1000};
+
+        nanosleep(&pause, NULL);
+        if (!still_waits(state, id))
+            _exit(0);
+    }
     execv(w->exe, (char *const *)(uintptr_t)argv);
     _exit(1);
 }

@@ -29,9 +29,9 @@ more_people() {
 
 bind_services() {
     ops <<'END'
-PUT sys/bindings/login {"principals":["*"],"services":["sshd"],"mfa":{}}
-PUT sys/bindings/sudo {"principals":["*"],"services":["sudo"],"mfa":{"max_age":"4s"}}
-PUT sys/bindings/vault {"principals":["group:dba","group:sre"],"policies":["kv"],"mfa":{}}
+PUT sys/bindings/login {"principals":["*"],"services":["sshd"],"mfa":true}
+PUT sys/bindings/sudo {"principals":["*"],"services":["sudo"],"mfa":{"max_age":"3s"}}
+PUT sys/bindings/vault {"principals":["group:dba","group:sre"],"policies":["kv"],"mfa":true}
 POST sys/mounts/secret {"type":"kv","options":{"version":"2"}}
 POST secret/data/word {"data":{"word":"halberd"}}
 POST sys/policies/acl/kv {"policy":"path \"secret/*\" { capabilities = [\"read\"] }"}
@@ -93,7 +93,7 @@ commands() {
     ok "a connection can be shared: one code" login ada
     ok "its first command" as ada "countersign session list -format=json >one"
     ok "its second" as ada "countersign session list -format=json >two"
-    is "both in one session" "$(as ada 'jq -r ".sessions[].id // .data.sessions[].id" one two | sort -u | wc -l')" 1
+    is "both in one session" "$(as ada 'jq -r "(.data // .).sessions[].id" one two | sort -u | wc -l')" 1
     unlike "no handle in its environment" "$(as ada env)" 'COUNTERSIGN'
     ok "it reads a secret that asks for a factor" as ada "countersign kv get -field=word secret/word"
 }
@@ -140,28 +140,27 @@ sudo_traps() {
     local first
     sleep 4
     ok "sudo asks for password and code" sudo_as ada "sudo id -un"
-    exits 1 "the code it took is worth nothing a second time" as_on_terminal ada "sleep 5; sudo -k; sudo id -un" \
+    exits 1 "the code it took is worth nothing a second time" as_on_terminal ada "sleep 4; sudo -k; sudo id -un" \
         < <(password_answer ada && code_answer "$TOTP" && printf 'assword\t^C\t^C\n')
     exits 1 "with a valid ticket sudo -n works, until the proof lapses" sudo_as ada \
-        "sudo -v && sudo -n id -un && sleep 5 && sudo -n id -u"
+        "sudo -v && sudo -n id -un && sleep 4 && sudo -n id -u"
     like "it did work" "$OUT" '^root'
     next_code ada
     first=$TOTP
     next_code ada
-    ok "without -n the code alone is asked for" as_on_terminal ada "sudo -v; sleep 5; sudo id -un" \
+    ok "without -n the code alone is asked for" as_on_terminal ada "sudo -v; sleep 4; sudo id -un" \
         < <(password_answer ada && code_answer "$first" && code_answer "$TOTP")
-    exits 1 "Ctrl-C at the code gives no root" as_on_terminal ada "sleep 5; sudo id -un" \
+    exits 1 "Ctrl-C at the code gives no root" as_on_terminal ada "sleep 4; sudo id -un" \
         < <(password_answer ada && printf 'code\t^C\t^C\n')
     unlike "none at all" "$OUT" '^root'
-    next_code ada
     exits 1 "a code is no password" as_on_terminal ada "sudo id -un" \
-        < <(printf 'assword\t%s\ncode\t%s\nassword\t^C\t^C\n' "$TOTP" "$TOTP")
+        < <(printf 'assword\t123456\ncode\t123456\nassword\t^C\t^C\n')
     nopasswd
 }
 
 nopasswd() {
     ok "may, who needs no password for sudo, logs in" login may
-    sleep 5
+    sleep 4
     exits 1 "sudo -n is refused all the same" as may "sudo -n id -un"
     next_code may
     ok "and with a terminal the code is asked for" as_on_terminal may "sudo id -un" < <(code_answer "$TOTP")
@@ -175,7 +174,7 @@ switching() {
     ok "root by sudo in ada's session is still ada" sudo_as ada "sudo -k; sudo countersign kv get -field=word secret/word"
     like "and reads what she may" "$OUT" 'halberd'
     exits 2 "bea, by su in ada's session, has not proved anything" as_on_terminal ada \
-        "su bea -c 'countersign kv get secret/word'" < <(printf 'assword\twatchword-bea\n')
+        "su bea -c 'countersign read secret/data/word'" < <(printf 'assword\twatchword-bea\n')
     like "and is told so" "$OUT" 'factor'
     exits 2 "nor has ada in a user service of hers" as ada \
         "systemd-run --user --quiet --wait --pipe --collect countersign kv get secret/word"
@@ -184,7 +183,9 @@ switching() {
 
 other_services() {
     inside bash -c 'for service in cron systemd-user; do
-        echo "account required pam_countersign.so" >>/etc/pam.d/$service; done'
+        [[ -e /etc/pam.d/$service ]] || cp "/usr/lib/pam.d/$service" /etc/pam.d/ 2>/dev/null ||
+            echo "@include common-account" >"/etc/pam.d/$service"
+        echo "account required pam_countersign.so" >>"/etc/pam.d/$service"; done'
     ok "cron's account hook is none of our business" inside pamtester cron dan acct_mgmt
     ok "nor is systemd-user's" inside pamtester systemd-user dan acct_mgmt
     ok "so that logins, which start a user manager, go on" enter dan
@@ -225,7 +226,7 @@ used_up() {
 guesses_begin() {
     ok "eve logs in where she always does" enter eve
     for code in 111111 222222 333333 444444 555555; do
-        { password_answer eve && code_answer "$code"; } | try_login eve -b 127.0.0.3
+        { password_answer eve && code_answer "$code"; } | try_login eve -b 127.0.0.3 || true
     done >/dev/null 2>&1 &
     GUESSER=$!
 }

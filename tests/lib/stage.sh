@@ -221,11 +221,12 @@ code_answer() { # CODE
     printf 'code\t%s\t%s\n' "$1" "$1"
 }
 
-# The standard input is the answers. It leaves a connection behind that `as` goes through.
+# The standard input is the answers. It leaves a connection behind that `as` goes through. The client is
+# content as soon as it is authenticated; the session is open when a command runs in it.
 login_with() { # USER [SSH-ARGS...]
     local user=$1
     shift
-    dialogue bash -c 'trap "" HUP; exec ssh -f -N -M "$@"' ssh "$@" "$user@127.0.0.1"
+    dialogue bash -c 'trap "" HUP; exec ssh -f -N -M "$@"' ssh "$@" "$user@127.0.0.1" && as "$user" true
 }
 
 login() { # USER [SSH-ARGS...]

@@ -426,7 +426,7 @@ static void explaining(void **state)
     setenv("LC_ALL", "C.UTF-8", 1);
     assert_int_equal(RUN(W("explain"), W("user:al"), W("read"), W("/database/creds/x")), 2);
     ASKED("{\"principal\":\"user:al\",\"operation\":\"read\",\"path\":\"database/creds/x\"}");
-    OUT("deny: because");
+    OUT("deny  because");
     OUT("database/*");
     OUT("✗ dba  (as group:dba)");
     OUT("✗ mfa: none");
