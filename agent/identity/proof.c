@@ -3,8 +3,8 @@
  * the service, since whoever asks may ask for one service only. */
 #include "identity/proof.h"
 
-#include <ctype.h>
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -225,20 +225,17 @@ int session_handle_make(struct vault *v, const struct proof *p, int64_t now_ms,
     int r = o ? body_put(o, proof_fields, p) : -ENOMEM;
     if (r < 0)
         return r;
-    encode_random_base62(out, SESSION_HANDLE_LEN);
+    uint8_t random[SESSION_HANDLE_LEN / 2];
+    randombytes_buf(random, sizeof(random));
+    encode_hex(random, sizeof(random), out);
     struct record rec = {.id = out, .due = now_ms + SESSION_HANDLE_TTL_MS};
     return body_save(v, RECORD_HANDLE, &rec, o);
 }
 
 static bool valid_handle(const char *handle)
 {
-    if (strnlen(handle, SESSION_HANDLE_LEN + 1) != SESSION_HANDLE_LEN)
-        return false;
-    for (; *handle; handle++) {
-        if (!isalnum((unsigned char)*handle))
-            return false;
-    }
-    return true;
+    return strnlen(handle, SESSION_HANDLE_LEN + 1) == SESSION_HANDLE_LEN &&
+           strspn(handle, "0123456789abcdef") == SESSION_HANDLE_LEN;
 }
 
 static int read_handle(struct vault *v, const char *handle, int64_t *due, struct proof *out)

@@ -170,7 +170,14 @@ static int keep_proof(struct login *l)
     return session_handle_make(l->agent->vault, &p, clock_wall_ms(), l->new_handle);
 }
 
-/* The factor was proved; now the decision is made anew, with that proof among the facts. */
+/* Whether the decision, made anew with the proof among the facts, lets this login through. The built-in
+ * requirement has no memory: it asks at each login, and what it asks for has just been given. */
+static bool lets_through(const struct decision *d, enum factor proved)
+{
+    bool built_in = d->verdict == DECIDE_CHALLENGE && d->binding[0] == '\0' && (d->factors & (unsigned)proved);
+    return d->verdict == DECIDE_ALLOW || built_in;
+}
+
 static int passed(struct login *l)
 {
     struct decision d = {0};
@@ -181,12 +188,14 @@ static int passed(struct login *l)
         e = factor_touch(l->agent->vault, l->user, l->proved, now / 1000);
     if (e >= 0)
         e = decide(l, hook, &l->proved, &d);
-    bool allowed = e >= 0 && d.verdict == DECIDE_ALLOW;
+    bool allowed = e >= 0 && lets_through(&d, l->proved);
     decision_clear(&d);
     if (e >= 0 && allowed)
         e = keep_proof(l);
     if (e >= 0 && allowed)
         l->verdict = DIALOGUE_ALLOW; /* the one line */
+    if (l->verdict == DIALOGUE_ALLOW)
+        snprintf(l->why, sizeof(l->why), "proved by %s", factor_name(l->proved));
     if (e >= 0)
         e = login_audit(l, "auth");
     return e < 0 ? e : 0;

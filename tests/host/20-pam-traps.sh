@@ -48,7 +48,9 @@ set_up() {
     ok "the store is made" rules_init
     ok "bindings" bind_services
     ok "the module is switched on" rules_pam ada bea dan eve gus fay may
+    # A hanging agent is given up sooner here; and only the agent's own delays are wanted, not pam_unix's.
     inside sed -i 's/pam_countersign\.so/& timeout=4/' /etc/pam.d/sshd /etc/pam.d/sudo
+    inside sed -i 's/pam_unix\.so/& nodelay/' /etc/pam.d/common-auth
 }
 
 # --- sshd's ways to authenticate -----------------------------------------------------------------------
@@ -114,7 +116,7 @@ strangers() {
     unknown=$(prompts_of "$OUT") && UNKNOWN_MS=$(ms_since "$begin")
     is "is asked the same" "$unknown" "$known"
     ok "and waits as long (${KNOWN_MS} and ${UNKNOWN_MS} ms)" \
-        test $((KNOWN_MS - UNKNOWN_MS)) -lt 2500 -a $((UNKNOWN_MS - KNOWN_MS)) -lt 2500
+        test $((KNOWN_MS - UNKNOWN_MS)) -lt 1000 -a $((UNKNOWN_MS - KNOWN_MS)) -lt 1000
     exits 255 "somebody who is not enrolled is refused" try_login cal \
         < <(password_answer cal && printf 'code\t111111\n')
     is "and is asked the same" "$(prompts_of "$OUT")" "$known"

@@ -351,6 +351,8 @@ static void make(struct vault *v, char handle[SESSION_HANDLE_LEN + 1])
     struct proof p = proved(FACTOR_TOTP, "", "192.0.2.7", 123);
     assert_int_equal(session_handle_make(v, &p, NOW, handle), 0);
     assert_int_equal(strlen(handle), SESSION_HANDLE_LEN);
+    /* What countersign/dialogue.h says a handle is; the module refuses any other. */
+    assert_int_equal(strspn(handle, "0123456789abcdef"), SESSION_HANDLE_LEN);
 }
 
 static int take(struct vault *v, const char *handle, const char *user, const char *service,
