@@ -27,7 +27,8 @@
 #include "server/watch.h"
 #include "vault/audit.h"
 
-/* --- The parts ---------------------------------------------------------------------------------------- */
+/* --- The parts
+ * ---------------------------------------------------------------------------------------- */
 
 static void on_commit(void *data)
 {
@@ -35,7 +36,8 @@ static void on_commit(void *data)
     watch_committed(a->watch);
 }
 
-/* After a lost turn the rules and mounts in memory are read again: they must agree with the store. */
+/* After a lost turn the rules and mounts in memory are read again: they must agree with the store.
+ */
 static void on_commit_failed(void *data)
 {
     struct agent *a = data;
@@ -50,7 +52,8 @@ static void on_connector(void *data)
     revoke_sweep(data);
 }
 
-static int on_hup(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_, void *data)
+static int on_hup(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
+                  void *data)
 {
     struct agent *a = data;
     if (vault_state(a->vault) == VAULT_UNSEALED && a->audit_path)
@@ -136,7 +139,8 @@ static int make_agent(struct agent *a, const struct config *c)
     return 0;
 }
 
-/* Keys are wiped by closing the vault. What a hanging thread may still look at is left to the kernel. */
+/* Keys are wiped by closing the vault. What a hanging thread may still look at is left to the
+ * kernel. */
 static void close_agent(struct agent *a)
 {
     http_free(a->http);
@@ -173,7 +177,8 @@ static void raise_limits(void)
 
 static int run(const struct config *c)
 {
-    struct agent a = {.audit_path = c->audit_log, .root_uid = c->dev ? geteuid() : 0, .dev = c->dev};
+    struct agent a = {
+        .audit_path = c->audit_log, .root_uid = c->dev ? geteuid() : 0, .dev = c->dev};
     a.started_ms = clock_wall_ms();
     int e = make_agent(&a, c);
     if (e >= 0)

@@ -18,14 +18,17 @@ void agent_open_audit(struct agent *a)
         return;
     int e = audit_export_open(a->vault, a->audit_path);
     if (e == AUDIT_E_BROKEN)
-        agent_alert(a, "audit log damaged",
-                    "the audit log lost or changed lines that were safely in it: countersign audit verify");
+        agent_alert(
+            a, "audit log damaged",
+            "the audit log lost or changed lines that were safely in it: countersign audit verify");
     else if (e == -ESTALE)
         agent_alert(a, "older store put back",
-                    "the audit log has seen lines that the store has not: an older store was put back; move the "
+                    "the audit log has seen lines that the store has not: an older store was put "
+                    "back; move the "
                     "log away if that was meant, and reload the agent");
     else if (e < 0)
-        sd_journal_print(LOG_WARNING, "the audit log %s can't be opened (%s); its lines wait in the store",
+        sd_journal_print(LOG_WARNING,
+                         "the audit log %s can't be opened (%s); its lines wait in the store",
                          a->audit_path, strerror(-e));
 }
 
@@ -44,7 +47,8 @@ int agent_unsealed(struct agent *a)
 {
     int e = load(a);
     if (e < 0) {
-        sd_journal_print(LOG_ERR, "unsealed, but the rules can't be loaded (%s): sealed again", strerror(-e));
+        sd_journal_print(LOG_ERR, "unsealed, but the rules can't be loaded (%s): sealed again",
+                         strerror(-e));
         agent_seal(a);
         return e;
     }
@@ -68,7 +72,8 @@ void agent_seal(struct agent *a)
 
 void agent_alert(struct agent *a, const char *event, const char *text)
 {
-    sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", LOG_WARNING, "COUNTERSIGN_ALERT=%s", event, NULL);
+    sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", LOG_WARNING, "COUNTERSIGN_ALERT=%s", event,
+                    NULL);
     if (!vault_in_turn(a->vault) || vault_state(a->vault) != VAULT_UNSEALED)
         return;
     _cleanup_buf_ struct buf shown = BUF_INIT(1024);

@@ -17,7 +17,7 @@
 #include "server/worker.h"
 #include "vault/vault.h"
 
-struct rules; /* server/rules.h */
+struct rules;  /* server/rules.h */
 struct mounts; /* server/mount.h */
 struct sessions_watch;
 
@@ -29,37 +29,39 @@ struct agent {
     struct rules *rules;
     struct mounts *mounts;
     struct http_server *http;
-    /* Root's PAM callers have workers of their own: what anybody can make the others do must not keep a login
-     * waiting. */
+    /* Root's PAM callers have workers of their own: what anybody can make the others do must not
+     * keep a login waiting. */
     struct workers *nss, *login_nss;       /* people and groups */
     struct workers *enrol_kdf, *login_kdf; /* Argon2id */
     struct people *people, *login_people;  /* server/people.h: NSS with a short memory */
     struct link *link;
-    struct watch *watch;       /* server/watch.h: timers and session leaders */
-    struct pam_server *pam;    /* server/pam.h */
-    char *audit_path;          /* NULL: no export */
-    uid_t root_uid;            /* whose peers are root peers: 0, in dev mode the agent's own uid */
+    struct watch *watch;    /* server/watch.h: timers and session leaders */
+    struct pam_server *pam; /* server/pam.h */
+    char *audit_path;       /* NULL: no export */
+    uid_t root_uid;         /* whose peers are root peers: 0, in dev mode the agent's own uid */
     bool dev;
     int64_t started_ms;
     struct lease_counts counts; /* for sys/status, which anybody may ask */
     int64_t counted_ms;         /* boot clock; 0: never */
-    struct unseal_progress {   /* recovery shares given so far */
+    struct unseal_progress {    /* recovery shares given so far */
         uint8_t share[255][VAULT_KEY_LEN + 1];
         unsigned n;
         char nonce[40];
-    } *unsealing;
+    } * unsealing;
 };
 
-/* Called after init and unseal: loads rules and mounts, opens the audit export, starts timers, re-drives
- * leases. Outside of a turn. When that fails the vault is sealed again: an agent that can't let leases end
- * must not give any. */
+/* Called after init and unseal: loads rules and mounts, opens the audit export, starts timers,
+ * re-drives leases. Outside of a turn. When that fails the vault is sealed again: an agent that
+ * can't let leases end must not give any. */
 int agent_unsealed(struct agent *a);
-/* Seals: what is on disk of the audit log is made whole, timers, rules, mounts and keys are forgotten, waiting
- * requests answered. Outside of a turn, or as an effect (then it happens behind the turn's other effects). */
+/* Seals: what is on disk of the audit log is made whole, timers, rules, mounts and keys are
+ * forgotten, waiting requests answered. Outside of a turn, or as an effect (then it happens behind
+ * the turn's other effects). */
 void agent_seal(struct agent *a);
 /* Opens the audit log's file (again, on SIGHUP), and says what is wrong with it. */
 void agent_open_audit(struct agent *a);
-/* An alert: a journal entry at warning level with fields, and (in a turn, unsealed) an audit line. */
+/* An alert: a journal entry at warning level with fields, and (in a turn, unsealed) an audit line.
+ */
 void agent_alert(struct agent *a, const char *event, const char *text);
 
 #endif

@@ -26,13 +26,14 @@ static int decide_token(struct request *r, unsigned caps, bool sudo)
     int e = request_token_check(r, r->path, &d->acl);
     if (e < 0)
         return e;
-    bool granted = !(d->acl.caps & ACL_DENY) && (d->acl.caps & caps) &&
-                   (!sudo || (d->acl.caps & ACL_SUDO));
+    bool granted =
+        !(d->acl.caps & ACL_DENY) && (d->acl.caps & caps) && (!sudo || (d->acl.caps & ACL_SUDO));
     if (d->acl.policy)
         snprintf(d->policy, sizeof(d->policy), "%s", acl_name(d->acl.policy));
     if (d->acl.path)
         snprintf(d->rule, sizeof(d->rule), "%s", d->acl.path);
-    set_why(d, granted ? "allowed by the token's policies" : "denied: no policy of the token allows it");
+    set_why(d, granted ? "allowed by the token's policies"
+                       : "denied: no policy of the token allows it");
     if (granted)
         d->verdict = DECIDE_ALLOW;
     return 0;
@@ -73,7 +74,9 @@ static int admit_self(struct request *r)
     if (e < 0)
         return e;
     r->allowed = !(acl.caps & ACL_DENY);
-    return r->allowed ? 0 : refuse(request_error(r, 403, "permission denied: a policy denies %.200s", r->path));
+    return r->allowed ? 0
+                      : refuse(request_error(r, 403, "permission denied: a policy denies %.200s",
+                                             r->path));
 }
 
 static int deny(struct request *r)
@@ -82,7 +85,8 @@ static int deny(struct request *r)
     if (r->decision.mfa_would_help)
         hint = "; prove a second factor first, for example with: sudo -v";
     return refuse(request_error(r, 403, "permission denied: %s%s",
-                                r->decision.why[0] ? r->decision.why : "no rule allows this", hint));
+                                r->decision.why[0] ? r->decision.why : "no rule allows this",
+                                hint));
 }
 
 int pipeline_authorise(struct request *r)
@@ -91,8 +95,9 @@ int pipeline_authorise(struct request *r)
     bool sudo = flags & ROUTE_SUDO;
     if (flags & ROUTE_ROOT_PEER) {
         if (!r->root_peer)
-            return refuse(request_error(r, 403, "only root may do this, on this host, through the "
-                                                "Unix socket"));
+            return refuse(request_error(r, 403,
+                                        "only root may do this, on this host, through the "
+                                        "Unix socket"));
         request_alert(r, "root used a root-only route");
         r->allowed = true;
         return 0;

@@ -16,7 +16,8 @@
 
 enum { OPT_CONFIG = 256, OPT_DEV, OPT_DIR, OPT_LISTEN, OPT_VERSION, OPT_PATHS };
 
-/* One row a setting: its name in agent.hcl (and, with dashes, as a flag), where it goes, its default. */
+/* One row a setting: its name in agent.hcl (and, with dashes, as a flag), where it goes, its
+ * default. */
 static const struct setting {
     const char *name, *flag;
     size_t offset;
@@ -29,8 +30,8 @@ static const struct setting {
     {"audit_log", "audit-log", AT(audit_log), API_AUDIT_LOG, "audit.log", "where audit lines go"},
     {"agent_socket", "agent-socket", AT(agent_socket), API_SOCKET, "agent.sock", "the HTTP API"},
     {"pam_socket", "pam-socket", AT(pam_socket), DIALOGUE_SOCKET, "pam.sock", "sshd, sudo, login"},
-    {"pam_user_socket", "pam-user-socket", AT(pam_user_socket), DIALOGUE_USER_SOCKET, "pam-user.sock",
-     "screen lockers"},
+    {"pam_user_socket", "pam-user-socket", AT(pam_user_socket), DIALOGUE_USER_SOCKET,
+     "pam-user.sock", "screen lockers"},
     {"connector_socket", "connector-socket", AT(connector_socket), CONNECTOR_SOCKET, NULL,
      "the connector's"},
     {"connector_user", "connector-user", AT(connector_user), "countersign-connector", NULL,
@@ -64,14 +65,16 @@ void config_clear(struct config *c)
 
 static void print_help(void)
 {
-    printf("countersignd: the agent that keeps secrets and answers PAM.\n\n"
-           "Usage:\n"
-           "  countersignd [--config FILE] [flags]      run as a service (systemd passes the sockets)\n"
-           "  countersignd --dev --dir DIR [--listen 127.0.0.1:PORT]\n"
-           "                                            a throwaway agent below DIR, initialised and\n"
-           "                                            unsealed, for whoever writes a client\n\n"
-           "Flags (each is also a setting of %s, with _ in place of -):\n",
-           API_CONFIG);
+    printf(
+        "countersignd: the agent that keeps secrets and answers PAM.\n\n"
+        "Usage:\n"
+        "  countersignd [--config FILE] [flags]      run as a service (systemd passes the "
+        "sockets)\n"
+        "  countersignd --dev --dir DIR [--listen 127.0.0.1:PORT]\n"
+        "                                            a throwaway agent below DIR, initialised and\n"
+        "                                            unsealed, for whoever writes a client\n\n"
+        "Flags (each is also a setting of %s, with _ in place of -):\n",
+        API_CONFIG);
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
         printf("  --%-18s %s (%s)\n", settings[i].flag, settings[i].help, settings[i].fallback);
     printf("  --version, --help\n\n"
@@ -80,11 +83,13 @@ static void print_help(void)
 
 static int complain(const char *what, const char *value)
 {
-    fprintf(stderr, "countersignd: %s%s%s; see --help\n", what, value ? ": " : "", value ? value : "");
+    fprintf(stderr, "countersignd: %s%s%s; see --help\n", what, value ? ": " : "",
+            value ? value : "");
     return -EINVAL;
 }
 
-/* --- agent.hcl ---------------------------------------------------------------------------------------- */
+/* --- agent.hcl
+ * ---------------------------------------------------------------------------------------- */
 
 static int read_file(const char *path, struct buf *out)
 {
@@ -104,7 +109,8 @@ static int apply(struct config *c, const json_t *file, const char *path)
 {
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)file, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)file, key, value)
+    {
         const struct setting *s = NULL;
         for (size_t i = 0; i < ARRAY_LEN(settings); i++)
             s = strcmp(settings[i].name, key) == 0 ? &settings[i] : s;
@@ -138,7 +144,8 @@ static int load(struct config *c, const char *path, bool must)
     return apply(c, file, path);
 }
 
-/* --- The command line --------------------------------------------------------------------------------- */
+/* --- The command line
+ * --------------------------------------------------------------------------------- */
 
 struct given {
     const char *config, *dir, *listen;
@@ -149,12 +156,16 @@ struct given {
 static int parse(int argc, char **argv, struct given *g)
 {
     struct option options[ARRAY_LEN(settings) + 8] = {
-        {"config", required_argument, NULL, OPT_CONFIG}, {"dev", no_argument, NULL, OPT_DEV},
-        {"dir", required_argument, NULL, OPT_DIR},       {"listen", required_argument, NULL, OPT_LISTEN},
-        {"version", no_argument, NULL, OPT_VERSION},     {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, OPT_CONFIG},
+        {"dev", no_argument, NULL, OPT_DEV},
+        {"dir", required_argument, NULL, OPT_DIR},
+        {"listen", required_argument, NULL, OPT_LISTEN},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"help", no_argument, NULL, 'h'},
     };
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-        options[6 + i] = (struct option){settings[i].flag, required_argument, NULL, OPT_PATHS + (int)i};
+        options[6 + i] =
+            (struct option){settings[i].flag, required_argument, NULL, OPT_PATHS + (int)i};
     for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (o == OPT_CONFIG)
             g->config = optarg;

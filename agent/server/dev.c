@@ -39,7 +39,8 @@ static int read_secret(const char *dir, const char *name, void *p, size_t n)
     return e;
 }
 
-/* --- The connector, as our child ------------------------------------------------------------------------ */
+/* --- The connector, as our child
+ * ------------------------------------------------------------------------ */
 
 static void connector_path(char out[PATH_MAX])
 {
@@ -80,13 +81,15 @@ static int start_connector(struct agent *a)
     close(pair[1]);
     if (e < 0) {
         close(pair[0]);
-        fprintf(stderr, "countersignd: the connector %s can't be started: %s\n", path, strerror(-e));
+        fprintf(stderr, "countersignd: the connector %s can't be started: %s\n", path,
+                strerror(-e));
         return e;
     }
     return link_attach(a->link, pair[0]);
 }
 
-/* --- The store ------------------------------------------------------------------------------------------ */
+/* --- The store
+ * ------------------------------------------------------------------------------------------ */
 
 static int init(struct agent *a, const struct config *c, char token[TOKEN_TEXT_MAX])
 {
@@ -129,13 +132,15 @@ int dev_start(struct agent *a, const struct config *c)
     char token[TOKEN_TEXT_MAX] = "";
     int e = vault_state(a->vault) == VAULT_UNINITIALISED ? init(a, c, token) : reopen(a, c, token);
     if (e < 0) {
-        fprintf(stderr, "countersignd: the store below %s can't be prepared: %s\n", c->dir, strerror(-e));
+        fprintf(stderr, "countersignd: the store below %s can't be prepared: %s\n", c->dir,
+                strerror(-e));
         return e;
     }
     e = start_connector(a);
     if (e < 0)
         return e;
-    printf("countersignd in dev mode. NOT FOR PRODUCTION: its keys lie beside its store, and whoever may\n"
+    printf("countersignd in dev mode. NOT FOR PRODUCTION: its keys lie beside its store, and "
+           "whoever may\n"
            "write below %s or reach the listener is its root.\n\n"
            "  export VAULT_ADDR=unix://%s\n",
            c->dir, c->agent_socket);

@@ -106,9 +106,11 @@ static bool needs_sudo(const struct engine *engine, const char *path)
 
 int pipeline_engine_caps(struct request *r, unsigned *caps, bool *sudo)
 {
-    static const unsigned by_op[] = {
-        [ENGINE_READ] = ACL_READ, [ENGINE_WRITE] = ACL_CREATE | ACL_UPDATE, [ENGINE_PATCH] = ACL_PATCH,
-        [ENGINE_DELETE] = ACL_DELETE, [ENGINE_LIST] = ACL_LIST};
+    static const unsigned by_op[] = {[ENGINE_READ] = ACL_READ,
+                                     [ENGINE_WRITE] = ACL_CREATE | ACL_UPDATE,
+                                     [ENGINE_PATCH] = ACL_PATCH,
+                                     [ENGINE_DELETE] = ACL_DELETE,
+                                     [ENGINE_LIST] = ACL_LIST};
     *caps = by_op[op_of(r->verb)];
     *sudo = false;
     const struct mount *m = mounts_find(r->agent->mounts, r->path);
@@ -126,7 +128,8 @@ int pipeline_engine_caps(struct request *r, unsigned *caps, bool *sudo)
     return e < 0 ? e : 0;
 }
 
-/* --- The answer ----------------------------------------------------------------------------------- */
+/* --- The answer
+ * ----------------------------------------------------------------------------------- */
 
 static int take_answer(struct request *r, struct bridge *b)
 {
@@ -146,7 +149,8 @@ static int take_answer(struct request *r, struct bridge *b)
     return 0;
 }
 
-/* --- Leases --------------------------------------------------------------------------------------- */
+/* --- Leases
+ * --------------------------------------------------------------------------------------- */
 
 /* The narrowest lifetime that holds for the caller. */
 static void choose_lifetime(const struct request *r, struct lease_spec *s)
@@ -206,7 +210,8 @@ static int hand_over(struct request *r, struct bridge *b)
         json_decref(r->data);
         r->data = NULL;
         buf_clear(&r->raw_data);
-        if (e == LEASE_E_NONE) /* undone before it was there: what came after is found by its name */
+        if (e ==
+            LEASE_E_NONE) /* undone before it was there: what came after is found by its name */
             revoke_sweep(r->agent);
         return request_error(r, 503, "the lease was revoked while it was being made");
     }
@@ -216,7 +221,8 @@ static int hand_over(struct request *r, struct bridge *b)
     return 0;
 }
 
-/* --- Calls to the connector ----------------------------------------------------------------------- */
+/* --- Calls to the connector
+ * ----------------------------------------------------------------------- */
 
 static int answered(struct request *r);
 
@@ -242,7 +248,8 @@ static int go_on(struct request *r, struct bridge *b, int outcome)
     if (outcome < 0)
         return outcome;
     if (b->er.lease.wanted && r->last_use)
-        return request_error(r, 400, "this was the token's last use: a lease would have ended with it at once");
+        return request_error(
+            r, 400, "this was the token's last use: a lease would have ended with it at once");
     if (outcome == ENGINE_CALL) {
         int e = b->er.lease.wanted && !b->leased ? make_pending(r, b) : 0;
         b->frame = b->er.frame;
@@ -292,8 +299,9 @@ int route_engine(struct request *r)
     struct bridge *b = r->state;
     const struct mount *m = b ? mounts_by_space(r->agent->mounts, b->space) : NULL;
     if (!m)
-        return request_error(r, 404, "no handler for route \"%.200s\": no secrets engine is mounted "
-                                     "there (countersign secrets list)",
+        return request_error(r, 404,
+                             "no handler for route \"%.200s\": no secrets engine is mounted "
+                             "there (countersign secrets list)",
                              r->path);
     set_bounds(r, m, &b->er);
     int e = lease_make_id(r->path, b->lease_id);

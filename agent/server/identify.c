@@ -1,5 +1,5 @@
-/* Stage 2: who calls. A token alone counts where there is one; else the kernel's uid, its login session
- * and NSS. */
+/* Stage 2: who calls. A token alone counts where there is one; else the kernel's uid, its login
+ * session and NSS. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -91,7 +91,8 @@ static void ask(struct identify *i, const char *name, uid_t uid)
         on_person(NULL, e, i);
 }
 
-/* --- root: a person only if their login session was recorded and the login uid agrees ------------- */
+/* --- root: a person only if their login session was recorded and the login uid agrees
+ * ------------- */
 
 static int find_root_session(void *data)
 {
@@ -168,7 +169,8 @@ void pipeline_identify(struct request *r, void (*then)(struct request *r))
     identify_host(i);
 }
 
-/* --- In the turn ---------------------------------------------------------------------------------- */
+/* --- In the turn
+ * ---------------------------------------------------------------------------------- */
 
 static int refuse(int made)
 {
@@ -186,12 +188,14 @@ static int token_rows(struct request *r)
 {
     int e = token_find(r->agent->vault, r->token_text, r->now_ms, &r->token);
     if (e == TOKEN_E_NONE)
-        return refuse(request_error(r, 403, "permission denied: the token is unknown, expired or revoked"));
+        return refuse(
+            request_error(r, 403, "permission denied: the token is unknown, expired or revoked"));
     if (e != 0)
         return e;
     if (r->token.has_uid && (!r->peer.known || r->peer.uid != r->token.uid)) {
         request_alert(r, "a token was used by another uid than it was issued to");
-        return refuse(request_error(r, 403, "permission denied: this token is bound to uid %u of this host",
+        return refuse(request_error(r, 403,
+                                    "permission denied: this token is bound to uid %u of this host",
                                     (unsigned)r->token.uid));
     }
     snprintf(r->principal, sizeof(r->principal), "token:%s", r->token.accessor);
@@ -214,6 +218,7 @@ int pipeline_identity_rows(struct request *r)
     int e = session_get(r->agent->vault, id, &r->session);
     r->has_session = e == 0 && r->session.uid == r->uid && session_alive(&r->session);
     if (e >= 0 && as_root && !r->has_session)
-        return refuse(request_error(r, 403, "permission denied: your login session has just ended"));
+        return refuse(
+            request_error(r, 403, "permission denied: your login session has just ended"));
     return e < 0 ? e : 0;
 }

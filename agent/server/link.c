@@ -33,7 +33,8 @@ struct link {
     void *up_data;
 };
 
-/* --- Answering ----------------------------------------------------------------------------------- */
+/* --- Answering -----------------------------------------------------------------------------------
+ */
 
 static void call_free(struct call *c)
 {
@@ -88,7 +89,8 @@ static int on_call_deadline(sd_event_source *s _unused_, uint64_t usec _unused_,
     return 0;
 }
 
-/* --- The connection ------------------------------------------------------------------------------ */
+/* --- The connection ------------------------------------------------------------------------------
+ */
 
 static void hang_up(struct link *l, const char *why)
 {
@@ -164,7 +166,8 @@ int link_attach(struct link *l, int fd)
     return 0;
 }
 
-static int on_accept(sd_event_source *s _unused_, int listen_fd, uint32_t revents _unused_, void *data)
+static int on_accept(sd_event_source *s _unused_, int listen_fd, uint32_t revents _unused_,
+                     void *data)
 {
     struct link *l = data;
     int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -235,7 +238,8 @@ void link_on_up(struct link *l, void (*fn)(void *data), void *data)
     l->up_data = data;
 }
 
-/* --- Calling ------------------------------------------------------------------------------------- */
+/* --- Calling -------------------------------------------------------------------------------------
+ */
 
 static void send_frame(struct link *l, struct call *c, const json_t *frame)
 {
@@ -251,7 +255,8 @@ static void send_frame(struct link *l, struct call *c, const json_t *frame)
         return;
     }
     if (send(l->fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        fail_later(c, "unreachable", errno == EAGAIN ? "the connector is busy" : "the connector went away");
+        fail_later(c, "unreachable",
+                   errno == EAGAIN ? "the connector is busy" : "the connector went away");
 }
 
 int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)

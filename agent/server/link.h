@@ -8,17 +8,18 @@
 #include "base/json.h"
 
 #define LINK_PENDING_MAX 1024
-#define LINK_TIMEOUT_MS 10000 /* told to the connector; a little later the answer is made up here */
+#define LINK_TIMEOUT_MS 10000 /* told to the connector; a little later the answer is made up here  \
+                               */
 
 struct link;
 
 /* answer is borrowed; when there is none (connector away, queue full, timeout) it is
- * {"ok":false,"kind":"unreachable"|"timeout","message":…}. Called exactly once, from the loop, never
- * from within link_call(). */
+ * {"ok":false,"kind":"unreachable"|"timeout","message":…}. Called exactly once, from the loop,
+ * never from within link_call(). */
 typedef void (*link_answer_fn)(const json_t *answer, void *data);
 
-/* uid: whose connection is accepted on listen_fd (SOCK_SEQPACKET, owned by the link from then on); one
- * at a time, a new one replaces the old. */
+/* uid: whose connection is accepted on listen_fd (SOCK_SEQPACKET, owned by the link from then on);
+ * one at a time, a new one replaces the old. */
 int link_new(sd_event *loop, struct link **out);
 int link_listen(struct link *l, int listen_fd, uid_t uid);
 /* Takes over one end of a socketpair (dev mode: the connector is our child). */
@@ -27,8 +28,8 @@ void link_free(struct link *l);
 bool link_up(const struct link *l);
 /* Told when the connector comes. */
 void link_on_up(struct link *l, void (*fn)(void *data), void *data);
-/* Sends the frame (taken over, wiped) with an id and timeout_ms added. 0 or -ENOMEM (then answer isn't
- * called; the frame is freed all the same). */
+/* Sends the frame (taken over, wiped) with an id and timeout_ms added. 0 or -ENOMEM (then answer
+ * isn't called; the frame is freed all the same). */
 int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data);
 
 #endif

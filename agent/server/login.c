@@ -16,7 +16,8 @@ static const char passphrase_prompt[] = "Passphrase: ";
 
 static const char *verdict_name(enum dialogue_verdict v)
 {
-    static const char *const names[] = {"denied", "allowed", "ignored", "unavailable", "too many tries"};
+    static const char *const names[] = {"denied", "allowed", "ignored", "unavailable",
+                                        "too many tries"};
     return (size_t)v < ARRAY_LEN(names) ? names[v] : "?";
 }
 
@@ -30,17 +31,18 @@ int login_audit(struct login *l, const char *event)
     encode_printable(&ruser, l->ruser, PRINTED_MAX);
     encode_printable(&why, l->why, PRINTED_MAX);
     _cleanup_json_ json_t *line = json_pack(
-        "{s:s, s:s, s:s, s:s?, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:s?}", "event", event, "service",
-        buf_str(&service), "user", buf_str(&user), "ruser", ruser.len ? buf_str(&ruser) : NULL, "source",
-        l->source[0] ? l->source : "local", "outcome",
+        "{s:s, s:s, s:s, s:s?, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:s?}", "event", event,
+        "service", buf_str(&service), "user", buf_str(&user), "ruser",
+        ruser.len ? buf_str(&ruser) : NULL, "source", l->source[0] ? l->source : "local", "outcome",
         l->next == LOGIN_VERDICT ? verdict_name(l->verdict) : "asked", "factor",
-        l->proved ? factor_name(l->proved) : NULL, "binding", l->binding[0] ? l->binding : NULL, "why",
-        why.len ? buf_str(&why) : NULL, "session", l->has_session ? l->session.id : NULL, "pid",
-        (json_int_t)l->peer.pid, "key", l->key[0] ? l->key : NULL);
+        l->proved ? factor_name(l->proved) : NULL, "binding", l->binding[0] ? l->binding : NULL,
+        "why", why.len ? buf_str(&why) : NULL, "session", l->has_session ? l->session.id : NULL,
+        "pid", (json_int_t)l->peer.pid, "key", l->key[0] ? l->key : NULL);
     return line ? audit_append(l->agent->vault, "login", line) : -ENOMEM;
 }
 
-static int decide(struct login *l, enum decide_hook hook, const enum factor *extra, struct decision *d)
+static int decide(struct login *l, enum decide_hook hook, const enum factor *extra,
+                  struct decision *d)
 {
     struct decide_facts f;
     struct decide_proof proofs[LOGIN_PROOFS];
@@ -128,7 +130,9 @@ static int begin_account(struct login *l)
         return e;
     if (verdict == DECIDE_CHALLENGE)
         return account_challenge(l, factors);
-    l->verdict = verdict == DECIDE_ALLOW ? DIALOGUE_ALLOW : verdict == DECIDE_IGNORE ? DIALOGUE_IGNORE : DIALOGUE_DENY;
+    l->verdict = verdict == DECIDE_ALLOW    ? DIALOGUE_ALLOW
+                 : verdict == DECIDE_IGNORE ? DIALOGUE_IGNORE
+                                            : DIALOGUE_DENY;
     return login_audit(l, "account");
 }
 
@@ -150,7 +154,8 @@ int login_begin(struct login *l)
     return e < 0 ? e : hooks[l->hook](l);
 }
 
-/* --- The answer -------------------------------------------------------------------------------------- */
+/* --- The answer
+ * -------------------------------------------------------------------------------------- */
 
 /* Keeps the proof: with the session where there is one already, else behind a handle. */
 static int keep_proof(struct login *l)
@@ -170,11 +175,13 @@ static int keep_proof(struct login *l)
     return session_handle_make(l->agent->vault, &p, clock_wall_ms(), l->new_handle);
 }
 
-/* Whether the decision, made anew with the proof among the facts, lets this login through. The built-in
- * requirement has no memory: it asks at each login, and what it asks for has just been given. */
+/* Whether the decision, made anew with the proof among the facts, lets this login through. The
+ * built-in requirement has no memory: it asks at each login, and what it asks for has just been
+ * given. */
 static bool lets_through(const struct decision *d, enum factor proved)
 {
-    bool built_in = d->verdict == DECIDE_CHALLENGE && d->binding[0] == '\0' && (d->factors & (unsigned)proved);
+    bool built_in =
+        d->verdict == DECIDE_CHALLENGE && d->binding[0] == '\0' && (d->factors & (unsigned)proved);
     return d->verdict == DECIDE_ALLOW || built_in;
 }
 
@@ -204,7 +211,8 @@ static int passed(struct login *l)
 static int failed(struct login *l, const char *why)
 {
     struct throttle t;
-    int e = throttle_failed(l->agent->vault, l->user, l->known, login_guess_source(l), clock_wall_ms(), &t);
+    int e = throttle_failed(l->agent->vault, l->user, l->known, login_guess_source(l),
+                            clock_wall_ms(), &t);
     if (e < 0)
         return e;
     l->delay_ms = t.delay_ms;
@@ -223,14 +231,15 @@ int login_answer(struct login *l)
     int e = check_throttle(l); /* others may have guessed meanwhile */
     if (e != 0)
         return e < 0 ? e : 0;
-    e = factor_check_code(l->agent->vault, l->user, l->factors & ~(unsigned)FACTOR_PASSPHRASE, l->answer,
-                          clock_wall_s(), &l->proved);
+    e = factor_check_code(l->agent->vault, l->user, l->factors & ~(unsigned)FACTOR_PASSPHRASE,
+                          l->answer, clock_wall_s(), &l->proved);
     if (e < 0)
         return e;
     if (e == 0 && l->known)
         return passed(l);
     l->proved = 0;
-    if (e == FACTOR_E_WRONG && (l->factors & FACTOR_PASSPHRASE) && strlen(l->answer) >= FACTOR_PASSPHRASE_MIN) {
+    if (e == FACTOR_E_WRONG && (l->factors & FACTOR_PASSPHRASE) &&
+        strlen(l->answer) >= FACTOR_PASSPHRASE_MIN) {
         l->next = LOGIN_HASH;
         return factor_passphrase_get(l->agent->vault, l->user, l->hash, &l->hash_real);
     }
@@ -241,7 +250,8 @@ int login_hashed(struct login *l)
 {
     l->next = LOGIN_VERDICT;
     l->verdict = DIALOGUE_DENY;
-    /* While this one was compared, others may have used the guesses up: many at once count as many. */
+    /* While this one was compared, others may have used the guesses up: many at once count as many.
+     */
     int e = check_throttle(l);
     if (e != 0)
         return e < 0 ? e : 0;

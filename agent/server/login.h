@@ -1,7 +1,7 @@
 /* What the agent answers in a PAM dialogue: the logic of each hook, without sockets.
  *
- * A login is one hook's dialogue. Its steps run in turns; each leaves behind what is to happen next. The
- * verdict is DENY until the one line that sets it. */
+ * A login is one hook's dialogue. Its steps run in turns; each leaves behind what is to happen
+ * next. The verdict is DENY until the one line that sets it. */
 #ifndef COUNTERSIGN_SERVER_LOGIN_H
 #define COUNTERSIGN_SERVER_LOGIN_H
 
@@ -21,7 +21,7 @@ struct login {
     struct agent *agent;
     /* from the kernel */
     struct peer peer;
-    bool user_socket;            /* pam-user.sock: only the kernel's uid is believed */
+    bool user_socket; /* pam-user.sock: only the kernel's uid is believed */
     /* from BEGIN */
     enum dialogue_hook hook;
     unsigned flags;
@@ -31,32 +31,32 @@ struct login {
     char rhost[DIALOGUE_NAME_MAX + 1];
     char tty[65];
     char handle[DIALOGUE_HANDLE_LEN + 1];
-    char key[65];                /* fingerprint of the SSH key that was shown, hex; "" none */
-    char source[64];             /* numeric address, "" local, "?" remote but not numeric */
+    char key[65];    /* fingerprint of the SSH key that was shown, hex; "" none */
+    char source[64]; /* numeric address, "" local, "?" remote but not numeric */
     /* from NSS */
     bool known;
     bool nss_failed;
     uid_t uid;
-    char **groups;               /* owned */
+    char **groups; /* owned */
     size_t n_groups;
     /* as it goes */
-    bool has_session;            /* the audit session is recorded, alive and this person's */
+    bool has_session; /* the audit session is recorded, alive and this person's */
     struct session session;
-    unsigned factors;            /* those of which one is asked for; 0: none would do */
+    unsigned factors; /* those of which one is asked for; 0: none would do */
     char answer[DIALOGUE_ANSWER_MAX + 1];
     char hash[FACTOR_HASH_MAX];
     bool hash_real, hash_matches;
     /* what is next */
     enum login_next next;
     enum dialogue_verdict verdict;
-    char text[256];              /* the prompt */
-    char inform[256];            /* an error line to show before the verdict, "" none */
+    char text[256];   /* the prompt */
+    char inform[256]; /* an error line to show before the verdict, "" none */
     int64_t delay_ms;
     char new_handle[DIALOGUE_HANDLE_LEN + 1];
-    char why[512];               /* for the audit log */
+    char why[512]; /* for the audit log */
     char binding[129];
     enum factor proved;
-    bool watch;                  /* a new session's leader is to be watched */
+    bool watch; /* a new session's leader is to be watched */
 };
 
 /* Each runs inside a turn; 0 or -errno (the caller then answers UNAVAIL). */
@@ -66,8 +66,8 @@ int login_hashed(struct login *l);
 /* Wipes and frees what the login owns (not the struct). */
 void login_clear(struct login *l);
 
-/* login_facts.c: what is known of this login, for the decision. proofs has room for LOGIN_PROOFS. extra:
- * a proof made just now, or NULL. */
+/* login_facts.c: what is known of this login, for the decision. proofs has room for LOGIN_PROOFS.
+ * extra: a proof made just now, or NULL. */
 #define LOGIN_PROOFS 32
 int login_facts(struct login *l, const enum factor *extra, struct decide_facts *f,
                 struct decide_proof *proofs, char *exempt, size_t exempt_len);

@@ -10,8 +10,8 @@
 #include "server/login.h"
 #include "server/rules.h"
 
-/* The numeric form of an address, IPv4-mapped IPv6 as IPv4. "" = no remote host, "?" = a name: names
- * are never believed. */
+/* The numeric form of an address, IPv4-mapped IPv6 as IPv4. "" = no remote host, "?" = a name:
+ * names are never believed. */
 static void take_source(const char *rhost, char *out, size_t n)
 {
     struct in_addr v4;
@@ -93,7 +93,8 @@ static int add_handle(struct login *l, struct list *x)
     struct proof p;
     if (!l->handle[0])
         return 0;
-    int e = session_handle_take(l->agent->vault, l->handle, l->user, l->service, clock_wall_ms(), true, &p);
+    int e = session_handle_take(l->agent->vault, l->handle, l->user, l->service, clock_wall_ms(),
+                                true, &p);
     if (e == 0)
         e = add(&p, true, true, x);
     return e < 0 ? e : 0;
@@ -104,8 +105,8 @@ static int add_recorded(struct login *l, struct list *x)
     bool sshd = strcmp(l->service, "sshd") == 0 && !l->user_socket;
     bool numeric = l->source[0] && strcmp(l->source, "?") != 0;
     const char *source = sshd && numeric ? l->source : NULL;
-    return session_proofs(l->agent->vault, l->has_session ? l->session.id : NULL, l->user, source, l->key,
-                          add, x);
+    return session_proofs(l->agent->vault, l->has_session ? l->session.id : NULL, l->user, source,
+                          l->key, add, x);
 }
 
 int login_facts(struct login *l, const enum factor *extra, struct decide_facts *f,

@@ -9,8 +9,8 @@
 #include "server/watch.h"
 #include "vault/audit.h"
 
-/* The process that called the hook leads the login. Its start time tells it from a later process of the
- * same number. */
+/* The process that called the hook leads the login. Its start time tells it from a later process of
+ * the same number. */
 static int make_session(struct login *l, struct session *s)
 {
     *s = (struct session){.uid = l->uid, .leader = l->peer.pid, .started_ms = clock_wall_ms()};
@@ -23,8 +23,8 @@ static int make_session(struct login *l, struct session *s)
     return session_leader_start(l->peer.pid, &s->leader_start);
 }
 
-/* A login begins a session of its own when the kernel's audit session is set, belongs to this very person
- * and isn't recorded yet. sudo and su stay inside the session they were called from. */
+/* A login begins a session of its own when the kernel's audit session is set, belongs to this very
+ * person and isn't recorded yet. sudo and su stay inside the session they were called from. */
 static bool begins_session(const struct login *l)
 {
     return l->known && !l->has_session && l->peer.audit_session != PEER_NO_SESSION &&
@@ -37,7 +37,8 @@ static int attach_proof(struct login *l, const char *session_id)
     struct proof p;
     if (!l->handle[0])
         return 0;
-    int e = session_handle_take(l->agent->vault, l->handle, l->user, l->service, clock_wall_ms(), false, &p);
+    int e = session_handle_take(l->agent->vault, l->handle, l->user, l->service, clock_wall_ms(),
+                                false, &p);
     if (e != 0)
         return e < 0 ? e : 0;
     snprintf(p.session, sizeof(p.session), "%s", session_id);

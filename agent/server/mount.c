@@ -80,14 +80,15 @@ const struct mount *mounts_at(const struct mounts *m, size_t i)
     return m->list[i];
 }
 
-/* --- The stored form ------------------------------------------------------------------------------ */
+/* --- The stored form
+ * ------------------------------------------------------------------------------ */
 
 static json_t *mount_store(const struct mount *m)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:O?, s:I, s:I}", "path", m->path, "type",
                      m->engine->type, "space", m->space, "accessor", m->accessor, "description",
-                     m->description, "options", m->options, "default_ttl", (json_int_t)m->default_ttl,
-                     "max_ttl", (json_int_t)m->max_ttl);
+                     m->description, "options", m->options, "default_ttl",
+                     (json_int_t)m->default_ttl, "max_ttl", (json_int_t)m->max_ttl);
 }
 
 /* 0, -EBADMSG when it is no mount of ours, -ENOMEM. */
@@ -117,11 +118,12 @@ static int mount_read(const json_t *obj, struct mount **out)
 json_t *mounts_json(const struct mount *m)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:O?, s:{s:I, s:I, s:b}, s:b, s:b, s:b, s:s, s:s}",
-                     "type", m->engine->type, "description", m->description, "accessor", m->accessor,
-                     "uuid", m->space, "options", m->options, "config", "default_lease_ttl",
-                     (json_int_t)m->default_ttl, "max_lease_ttl", (json_int_t)m->max_ttl,
-                     "force_no_cache", 0, "local", 0, "seal_wrap", 0, "external_entropy_access", 0,
-                     "plugin_version", "", "running_plugin_version", "v" COUNTERSIGN_VERSION);
+                     "type", m->engine->type, "description", m->description, "accessor",
+                     m->accessor, "uuid", m->space, "options", m->options, "config",
+                     "default_lease_ttl", (json_int_t)m->default_ttl, "max_lease_ttl",
+                     (json_int_t)m->max_ttl, "force_no_cache", 0, "local", 0, "seal_wrap", 0,
+                     "external_entropy_access", 0, "plugin_version", "", "running_plugin_version",
+                     "v" COUNTERSIGN_VERSION);
 }
 
 /* Adds to the list, or replaces the mount of the same space. */
@@ -157,8 +159,10 @@ static int load_one(const char *space, void *data)
     _cleanup_(mount_freep) struct mount *m = NULL;
     e = mount_read(obj, &m);
     if (e == -EBADMSG) {
-        sd_journal_print(LOG_ERR, "the mount %s is of a type that this agent does not have (%s): it is out of reach",
-                         json_str_or(obj, "path", "?"), json_str_or(obj, "type", "?"));
+        sd_journal_print(
+            LOG_ERR,
+            "the mount %s is of a type that this agent does not have (%s): it is out of reach",
+            json_str_or(obj, "path", "?"), json_str_or(obj, "type", "?"));
         return 0;
     }
     if (e == 0)
@@ -178,7 +182,8 @@ int mounts_load(struct mounts *m, struct vault *v)
     return e < 0 ? e : 0;
 }
 
-/* --- Changes -------------------------------------------------------------------------------------- */
+/* --- Changes
+ * -------------------------------------------------------------------------------------- */
 
 struct change {
     struct change *next;
@@ -349,8 +354,8 @@ static const struct mount *at_path(const struct mounts *m, const char *path)
     return NULL;
 }
 
-int mounts_disable(struct mounts *m, struct vault *v, struct effects *e, const char *path, char *why,
-                   size_t whylen)
+int mounts_disable(struct mounts *m, struct vault *v, struct effects *e, const char *path,
+                   char *why, size_t whylen)
 {
     const struct mount *mount = at_path(m, path);
     if (!mount)
@@ -376,7 +381,8 @@ static bool same_options(const struct mount *m, const json_t *options)
 {
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)options, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)options, key, value)
+    {
         if (!json_equal(value, json_object_get(m->options, key)))
             return false;
     }

@@ -43,7 +43,8 @@ struct pam_server {
     struct dialogue *dialogues;
 };
 
-/* --- The life of a connection ------------------------------------------------------------------------ */
+/* --- The life of a connection
+ * ------------------------------------------------------------------------ */
 
 static void dialogue_free(struct dialogue *d)
 {
@@ -87,12 +88,15 @@ static int on_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, void 
 static bool arm(struct dialogue *d, uint64_t ms, sd_event_time_handler_t fn)
 {
     d->timer = sd_event_source_disable_unref(d->timer);
-    return sd_event_add_time_relative(d->server->agent->loop, &d->timer, CLOCK_MONOTONIC, ms * 1000, 0, fn, d) >= 0;
+    return sd_event_add_time_relative(d->server->agent->loop, &d->timer, CLOCK_MONOTONIC, ms * 1000,
+                                      0, fn, d) >= 0;
 }
 
-/* --- Saying ------------------------------------------------------------------------------------------- */
+/* --- Saying
+ * ------------------------------------------------------------------------------------------- */
 
-static void send_text(struct dialogue *d, enum dialogue_type type, enum dialogue_style style, const char *text)
+static void send_text(struct dialogue *d, enum dialogue_type type, enum dialogue_style style,
+                      const char *text)
 {
     struct dialogue_record r;
     dialogue_start(&r, type);
@@ -115,7 +119,8 @@ static void send_verdict(struct dialogue *d)
     send_record(d, &r);
     sd_journal_send("MESSAGE=%s for %s by %s: verdict %d: %s", l->service, l->user, l->peer.comm,
                     (int)l->verdict, l->why[0] ? l->why : "-", "PRIORITY=%d",
-                    l->verdict == DIALOGUE_ALLOW || l->verdict == DIALOGUE_IGNORE ? LOG_INFO : LOG_NOTICE,
+                    l->verdict == DIALOGUE_ALLOW || l->verdict == DIALOGUE_IGNORE ? LOG_INFO
+                                                                                  : LOG_NOTICE,
                     "COUNTERSIGN_USER=%s", l->user, "COUNTERSIGN_SERVICE=%s", l->service, NULL);
     hang_up(d);
 }
@@ -128,7 +133,8 @@ static int on_delay_over(sd_event_source *s _unused_, uint64_t usec _unused_, vo
 
 static void step(struct dialogue *d, int (*fn)(struct login *l));
 
-/* --- Passphrases on a worker --------------------------------------------------------------------------- */
+/* --- Passphrases on a worker
+ * --------------------------------------------------------------------------- */
 
 static void hash_work(void *data)
 {
@@ -161,14 +167,16 @@ static void start_hash(struct dialogue *d)
 {
     const struct agent *a = d->server->agent;
     d->busy = true;
-    if (workers_run(d->login.user_socket ? a->enrol_kdf : a->login_kdf, hash_work, hash_done, hash_late, d, HASH_MS) == 0)
+    if (workers_run(d->login.user_socket ? a->enrol_kdf : a->login_kdf, hash_work, hash_done,
+                    hash_late, d, HASH_MS) == 0)
         return;
     d->busy = false;
     d->login.verdict = DIALOGUE_UNAVAIL;
     send_verdict(d);
 }
 
-/* --- Steps -------------------------------------------------------------------------------------------- */
+/* --- Steps
+ * -------------------------------------------------------------------------------------------- */
 
 struct stepping {
     struct dialogue *dialogue;
@@ -245,7 +253,8 @@ static void step(struct dialogue *d, int (*fn)(struct login *l))
     send_verdict(d);
 }
 
-/* --- BEGIN -------------------------------------------------------------------------------------------- */
+/* --- BEGIN
+ * -------------------------------------------------------------------------------------------- */
 
 static bool copy_person(struct login *l, const struct person *p)
 {
@@ -276,7 +285,8 @@ static void on_person(const struct person *p, int error, void *data)
         l->nss_failed = true;
     /* A screen locker speaks for its own uid only. */
     if (l->user_socket && (!l->known || l->uid != d->uid || strcmp(l->user, d->said) != 0)) {
-        sd_journal_print(LOG_WARNING, "uid %d asked for another user on the user socket", (int)d->uid);
+        sd_journal_print(LOG_WARNING, "uid %d asked for another user on the user socket",
+                         (int)d->uid);
         send_verdict(d);
         return;
     }
@@ -289,9 +299,11 @@ static bool take_begin(struct dialogue *d, const struct dialogue_parsed *m)
     char info[DIALOGUE_AUTH_INFO_MAX + 1];
     l->hook = dialogue_u8(m, DIALOGUE_TAG_HOOK);
     l->flags = dialogue_u8(m, DIALOGUE_TAG_FLAGS);
-    if (m->type != DIALOGUE_BEGIN || l->hook < DIALOGUE_HOOK_AUTH || l->hook > DIALOGUE_HOOK_CLOSE ||
+    if (m->type != DIALOGUE_BEGIN || l->hook < DIALOGUE_HOOK_AUTH ||
+        l->hook > DIALOGUE_HOOK_CLOSE ||
         !dialogue_text(m, DIALOGUE_TAG_SERVICE, l->service, sizeof(l->service)) ||
-        !dialogue_text(m, DIALOGUE_TAG_USER, l->user, sizeof(l->user)) || !l->user[0] || !l->service[0])
+        !dialogue_text(m, DIALOGUE_TAG_USER, l->user, sizeof(l->user)) || !l->user[0] ||
+        !l->service[0])
         return false;
     snprintf(d->said, sizeof(d->said), "%s", l->user);
     dialogue_text(m, DIALOGUE_TAG_RUSER, l->ruser, sizeof(l->ruser));
@@ -336,8 +348,9 @@ static void begin(struct dialogue *d, const struct dialogue_parsed *m)
     }
     /* Root inside a container is not this host's: it may not say who logs in here. */
     if (l->peer.foreign) {
-        sd_journal_print(LOG_WARNING, "a PAM dialogue from inside a container, or of a process already gone, is "
-                                      "refused (pid %d)",
+        sd_journal_print(LOG_WARNING,
+                         "a PAM dialogue from inside a container, or of a process already gone, is "
+                         "refused (pid %d)",
                          (int)l->peer.pid);
         hang_up(d);
         return;
@@ -347,7 +360,8 @@ static void begin(struct dialogue *d, const struct dialogue_parsed *m)
     ask_who(d);
 }
 
-/* --- Receiving ---------------------------------------------------------------------------------------- */
+/* --- Receiving
+ * ---------------------------------------------------------------------------------------- */
 
 static void take_answer(struct dialogue *d, const struct dialogue_parsed *m)
 {
@@ -381,7 +395,8 @@ static int on_readable(sd_event_source *s _unused_, int fd, uint32_t revents _un
     return 0;
 }
 
-/* --- Accepting ---------------------------------------------------------------------------------------- */
+/* --- Accepting
+ * ---------------------------------------------------------------------------------------- */
 
 static bool has_room(const struct pam_server *s, uid_t uid)
 {
@@ -396,7 +411,8 @@ static bool has_room(const struct pam_server *s, uid_t uid)
     return own < PAM_CONNECTIONS_PER_UID && all < PAM_CONNECTIONS_MAX / 2;
 }
 
-static int on_connect(sd_event_source *source _unused_, int listen_fd, uint32_t revents _unused_, void *data)
+static int on_connect(sd_event_source *source _unused_, int listen_fd, uint32_t revents _unused_,
+                      void *data)
 {
     struct door *door = data;
     struct pam_server *s = door->server;

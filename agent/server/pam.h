@@ -5,9 +5,9 @@
 #include "server/agent.h"
 
 #define PAM_CONNECTIONS_MAX 512
-#define PAM_CONNECTIONS_PER_UID 32  /* for uid 0: PAM_CONNECTIONS_MAX */
-#define PAM_FIRST_MS 10000          /* connect to BEGIN */
-#define PAM_ANSWER_MS 180000        /* a person's time to type */
+#define PAM_CONNECTIONS_PER_UID 32 /* for uid 0: PAM_CONNECTIONS_MAX */
+#define PAM_FIRST_MS 10000         /* connect to BEGIN */
+#define PAM_ANSWER_MS 180000       /* a person's time to type */
 
 struct pam_server;
 

@@ -19,7 +19,7 @@ static unsigned verb_of(const char *method)
         const char *method;
         unsigned verb;
     } verbs[] = {
-        {"GET", VERB_GET},       {"HEAD", VERB_GET}, {"PUT", VERB_PUT},     {"POST", VERB_PUT},
+        {"GET", VERB_GET},       {"HEAD", VERB_GET},  {"PUT", VERB_PUT},     {"POST", VERB_PUT},
         {"DELETE", VERB_DELETE}, {"LIST", VERB_LIST}, {"PATCH", VERB_PATCH},
     };
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
@@ -80,8 +80,9 @@ static int parse_body(struct request *r, const struct http_request *h)
         const char *type = http_header(r->exchange, "Content-Type");
         size_t n = type ? strcspn(type, "; \t") : 0;
         if (n != 28 || strncasecmp(type, "application/merge-patch+json", n) != 0)
-            return refuse(request_error(r, 415, "PATCH requires Content-Type "
-                                                "application/merge-patch+json"));
+            return refuse(request_error(r, 415,
+                                        "PATCH requires Content-Type "
+                                        "application/merge-patch+json"));
     }
     if (h->body_len == 0) {
         r->body = json_object();
@@ -95,8 +96,9 @@ static int parse_body(struct request *r, const struct http_request *h)
     return e;
 }
 
-/* A slash at the end of one of our own paths means nothing, so the decision must not see it either: a rule
- * for the path without it would be passed by. Where a {path...} ends the pattern it is the caller's. */
+/* A slash at the end of one of our own paths means nothing, so the decision must not see it either:
+ * a rule for the path without it would be passed by. Where a {path...} ends the pattern it is the
+ * caller's. */
 static int settle_path(struct request *r)
 {
     size_t n = strlen(r->path), end = strlen(r->route->pattern);
@@ -110,7 +112,8 @@ static int find_route(struct request *r)
 {
     unsigned verbs = 0;
     r->route = routes_find(r->verb, r->path, r, &verbs);
-    /* HEAD asks without wanting the answer: for load balancers, not for what a read would release. */
+    /* HEAD asks without wanting the answer: for load balancers, not for what a read would release.
+     */
     bool head = strcmp(http_request_of(r->exchange)->method, "HEAD") == 0;
     if (r->route && (!head || (r->route->flags & ROUTE_NO_IDENTITY)))
         return settle_path(r);

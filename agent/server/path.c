@@ -17,8 +17,8 @@ static int hex_value(char c)
     return -1;
 }
 
-/* Decodes n bytes into new text; plus: '+' means a space. -EINVAL on a bad escape or what no path or
- * value may hold. */
+/* Decodes n bytes into new text; plus: '+' means a space. -EINVAL on a bad escape or what no path
+ * or value may hold. */
 static int unescape(const char *p, size_t n, bool plus, char **out, char *why, size_t whylen)
 {
     _cleanup_(freep) char *text = malloc(n + 1);

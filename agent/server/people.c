@@ -76,8 +76,8 @@ const struct person *people_known(struct people *p, const char *name, uid_t uid)
     return NULL;
 }
 
-/* Only people who exist are remembered: made-up names must not push them out, and a new account must
- * work at once. */
+/* Only people who exist are remembered: made-up names must not push them out, and a new account
+ * must work at once. */
 static void remember(struct people *p, struct ask *a)
 {
     if (a->error || !a->person || !a->person->exists)
@@ -85,10 +85,8 @@ static void remember(struct people *p, struct ask *a)
     struct known *k = &p->known[p->next];
     p->next = (p->next + 1) % PEOPLE_KEPT;
     forget(k);
-    *k = (struct known){.person = a->person,
-                        .asked_name = a->name,
-                        .asked_uid = a->uid,
-                        .at = clock_boot_ms()};
+    *k = (struct known){
+        .person = a->person, .asked_name = a->name, .asked_uid = a->uid, .at = clock_boot_ms()};
     a->person = NULL;
     a->name = NULL;
 }

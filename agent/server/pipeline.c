@@ -29,8 +29,9 @@ static void fail(struct request *r, int error)
         {-EACCES, 503, "the agent is sealed; unseal it with: countersign operator unseal"},
         {-ENOSPC, 500, "the disk that holds the agent's store is full; nothing was changed"},
         {-EROFS, 500, "the agent's store is on a read-only file system; nothing was changed"},
-        {-EBADMSG, 500, "a stored row failed its authentication: the store was changed from outside; "
-                        "see the agent's journal"},
+        {-EBADMSG, 500,
+         "a stored row failed its authentication: the store was changed from outside; "
+         "see the agent's journal"},
         {-ENOMEM, 500, "the agent is out of memory; nothing was changed, try again"},
         {-EMSGSIZE, 413, "the value is too large to be stored"},
         {-EIO, 500, "the disk that holds the agent's store failed; nothing was changed"},
@@ -50,7 +51,8 @@ static void fail(struct request *r, int error)
     (void)request_error(r, status, "%s", text);
 }
 
-/* --- In the turn ---------------------------------------------------------------------------------- */
+/* --- In the turn
+ * ---------------------------------------------------------------------------------- */
 
 static int check_body(struct request *r)
 {
@@ -63,8 +65,8 @@ static int check_body(struct request *r)
     return e;
 }
 
-/* Lines that can't be exported wait in the store, but not without end: an agent that can't tell what it does
- * stops doing it. Root, who can mend that, goes on. */
+/* Lines that can't be exported wait in the store, but not without end: an agent that can't tell
+ * what it does stops doing it. Root, who can mend that, goes on. */
 static int check_log(struct request *r)
 {
     uint64_t waiting = 0;
@@ -72,8 +74,9 @@ static int check_log(struct request *r)
     audit_export_state(r->agent->vault, &waiting, &failing);
     if (!failing || waiting < AUDIT_WAITING_MAX || r->root_peer)
         return 0;
-    int e = request_error(r, 503, "the audit log can't be written, and too many lines wait for it: "
-                                  "see \"countersign status\"");
+    int e = request_error(r, 503,
+                          "the audit log can't be written, and too many lines wait for it: "
+                          "see \"countersign status\"");
     return e < 0 ? e : 1;
 }
 
@@ -82,11 +85,12 @@ static int check_open(struct request *r)
     enum vault_state state = vault_state(r->agent->vault);
     if (state == VAULT_UNSEALED)
         return check_log(r);
-    int e = state == VAULT_SEALED
-                ? request_error(r, 503, "Vault is sealed: unseal the agent with "
-                                        "\"countersign operator unseal\"")
-                : request_error(r, 503, "the agent is not initialised: run "
-                                        "\"countersign operator init\" as root");
+    int e = state == VAULT_SEALED ? request_error(r, 503,
+                                                  "Vault is sealed: unseal the agent with "
+                                                  "\"countersign operator unseal\"")
+                                  : request_error(r, 503,
+                                                  "the agent is not initialised: run "
+                                                  "\"countersign operator init\" as root");
     return e < 0 ? e : 1;
 }
 
@@ -174,15 +178,16 @@ void request_resume(struct request *r, request_fn fn)
     enqueue(r, next_turn);
 }
 
-/* --- From the wire -------------------------------------------------------------------------------- */
+/* --- From the wire
+ * -------------------------------------------------------------------------------- */
 
 static void identified(struct request *r)
 {
     enqueue(r, first_turn);
 }
 
-/* Who may use a root-only row outside a turn: the kernel's word alone counts, and root inside a container is
- * not this host's. 0, 1 when an error answer stands in r, -errno. */
+/* Who may use a root-only row outside a turn: the kernel's word alone counts, and root inside a
+ * container is not this host's. 0, 1 when an error answer stands in r, -errno. */
 static int admit_root(struct request *r)
 {
     const struct http_request *h = http_request_of(r->exchange);
@@ -207,7 +212,8 @@ static void outside_audited(void *data, int error)
 {
     struct request *r = data;
     if (error < 0)
-        sd_journal_print(LOG_ERR, "the use of %s could not be recorded: %s", r->path, strerror(-error));
+        sd_journal_print(LOG_ERR, "the use of %s could not be recorded: %s", r->path,
+                         strerror(-error));
     finish(r);
 }
 
@@ -261,8 +267,8 @@ static void on_request(struct http_exchange *x, void *data)
         pipeline_identify(r, identified);
 }
 
-/* All that was found ready is queued: one turn for it, now, so that a crowd of new requests can't keep the
- * waiting ones from being answered. */
+/* All that was found ready is queued: one turn for it, now, so that a crowd of new requests can't
+ * keep the waiting ones from being answered. */
 static void on_batch(void *data)
 {
     struct agent *a = data;

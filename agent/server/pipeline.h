@@ -7,8 +7,8 @@
 /* parse.c: fills in what the wire said. 0, or 1 when an error answer stands in r, -ENOMEM. */
 int pipeline_parse(struct request *r);
 
-/* identify.c: finds out who calls, by the kernel and NSS, then calls then(r) from the loop; an error
- * answer may stand in r by then (request_refused()). */
+/* identify.c: finds out who calls, by the kernel and NSS, then calls then(r) from the loop; an
+ * error answer may stand in r by then (request_refused()). */
 void pipeline_identify(struct request *r, void (*then)(struct request *r));
 /* In the turn: the token's or the session's row. 0, 1 when an error answer stands in r, -errno. */
 int pipeline_identity_rows(struct request *r);
@@ -16,7 +16,8 @@ int pipeline_identity_rows(struct request *r);
 int pipeline_copy_groups(struct request *r, const struct person *p);
 void pipeline_free_groups(struct request *r);
 
-/* authorise.c, in the turn: fills r->allowed and r->decision; 0, 1 when an error answer stands in r. */
+/* authorise.c, in the turn: fills r->allowed and r->decision; 0, 1 when an error answer stands in
+ * r. */
 int pipeline_authorise(struct request *r);
 /* engine_api.c: the capability an engine's path needs, from the verb and whether it exists. */
 int pipeline_engine_caps(struct request *r, unsigned *caps, bool *sudo);

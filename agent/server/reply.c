@@ -12,8 +12,11 @@ static const char *verb_name(unsigned verb)
     static const struct {
         unsigned verb;
         const char *name;
-    } names[] = {{VERB_GET, "read"}, {VERB_PUT, "update"}, {VERB_DELETE, "delete"},
-                 {VERB_LIST, "list"}, {VERB_PATCH, "patch"}};
+    } names[] = {{VERB_GET, "read"},
+                 {VERB_PUT, "update"},
+                 {VERB_DELETE, "delete"},
+                 {VERB_LIST, "list"},
+                 {VERB_PATCH, "patch"}};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (names[i].verb == verb)
             return names[i].name;
@@ -42,18 +45,19 @@ int pipeline_audit(struct request *r)
     /* What a 400 says may quote the body, which never goes into the log. */
     const json_t *first = status_of(r) == 400 ? NULL : json_array_get(r->errors, 0);
     _cleanup_json_ json_t *fields = json_pack(
-        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:s*}", "request",
-        r->id, "operation", verb_name(r->verb), "path", r->path, "principal", or_null(r->principal),
-        "uid", r->peer.known ? (json_int_t)r->peer.uid : -1, "pid", (json_int_t)r->peer.pid, "program",
-        or_null(r->peer.comm), "unit", or_null(r->peer.unit), "session",
-        r->has_session ? r->session.id : NULL, "binding", or_null(r->decision.binding), "policy",
-        or_null(r->decision.policy), "lease", or_null(r->lease_id), "issued",
+        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:s*}",
+        "request", r->id, "operation", verb_name(r->verb), "path", r->path, "principal",
+        or_null(r->principal), "uid", r->peer.known ? (json_int_t)r->peer.uid : -1, "pid",
+        (json_int_t)r->peer.pid, "program", or_null(r->peer.comm), "unit", or_null(r->peer.unit),
+        "session", r->has_session ? r->session.id : NULL, "binding", or_null(r->decision.binding),
+        "policy", or_null(r->decision.policy), "lease", or_null(r->lease_id), "issued",
         json_string_value(json_object_get(r->auth, "accessor")), "status", status_of(r), "error",
         json_string_value(first));
     return fields ? audit_append(r->agent->vault, "request", fields) : -ENOMEM;
 }
 
-/* --- The answer ----------------------------------------------------------------------------------- */
+/* --- The answer
+ * ----------------------------------------------------------------------------------- */
 
 static void put_member(struct buf *b, const char *name, const json_t *value)
 {
@@ -86,8 +90,8 @@ static void put_text(struct buf *b, const char *s)
 /* Whether the envelope has a member of this name itself. */
 static bool in_envelope(const char *key)
 {
-    static const char *const names[] = {"request_id", "lease_id", "renewable", "lease_duration",
-                                        "data",       "wrap_info", "warnings", "auth"};
+    static const char *const names[] = {"request_id", "lease_id",  "renewable", "lease_duration",
+                                        "data",       "wrap_info", "warnings",  "auth"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (strcmp(names[i], key) == 0)
             return true;
@@ -100,7 +104,8 @@ static void put_top_level(struct buf *b, const struct request *r)
 {
     const char *key;
     json_t *value;
-    json_object_foreach (r->data, key, value) {
+    json_object_foreach(r->data, key, value)
+    {
         if (in_envelope(key))
             continue;
         buf_putc(b, ',');

@@ -58,7 +58,9 @@ int request_warn(struct request *r, const char *fmt, ...)
     encode_printable(&shown, text, sizeof(text));
     if (!r->warnings)
         r->warnings = json_array();
-    return r->warnings && json_array_append_new(r->warnings, json_string(buf_str(&shown))) == 0 ? 0 : -ENOMEM;
+    return r->warnings && json_array_append_new(r->warnings, json_string(buf_str(&shown))) == 0
+               ? 0
+               : -ENOMEM;
 }
 
 int request_data(struct request *r, json_t *data)
@@ -79,7 +81,8 @@ int request_keys(struct request *r, json_t *array)
     return request_data(r, json_pack("{s:o}", "keys", array));
 }
 
-/* --- The caller ----------------------------------------------------------------------------------- */
+/* --- The caller
+ * ----------------------------------------------------------------------------------- */
 
 struct proof_list {
     struct decide_proof *list;
@@ -138,7 +141,8 @@ static bool token_may(struct request *r, const char *path, unsigned caps)
     struct acl_result result;
     if (r->token.root)
         return true;
-    return request_token_check(r, path, &result) == 0 && !(result.caps & ACL_DENY) && (result.caps & caps);
+    return request_token_check(r, path, &result) == 0 && !(result.caps & ACL_DENY) &&
+           (result.caps & caps);
 }
 
 bool request_may(struct request *r, const char *path, unsigned caps)

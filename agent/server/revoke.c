@@ -10,7 +10,8 @@
 #include "server/mount.h"
 #include "vault/audit.h"
 
-/* --- Requests that wait for leases to be gone ------------------------------------------------------- */
+/* --- Requests that wait for leases to be gone
+ * ------------------------------------------------------- */
 
 struct waiter {
     struct waiter *next;
@@ -54,10 +55,11 @@ static void tell(struct waiter *w, const char *id, const char *error)
     unlink_waiter(w);
     w->deadline = sd_event_source_disable_unref(w->deadline);
     if (error)
-        snprintf(w->error, sizeof(w->error),
-                 "%s is recorded as revoked, but it is not gone yet: %s. It is tried again until it "
-                 "is; see: countersign lease list",
-                 id, error);
+        snprintf(
+            w->error, sizeof(w->error),
+            "%s is recorded as revoked, but it is not gone yet: %s. It is tried again until it "
+            "is; see: countersign lease list",
+            id, error);
     request_resume(w->request, answer_waiter);
 }
 
@@ -79,8 +81,8 @@ static void start_waiting(void *data)
     struct waiter *w = data;
     w->next = waiters;
     waiters = w;
-    if (sd_event_add_time_relative(w->request->agent->loop, &w->deadline, CLOCK_MONOTONIC, WAIT_MS * 1000ULL, 0,
-                                   on_wait_over, w) < 0)
+    if (sd_event_add_time_relative(w->request->agent->loop, &w->deadline, CLOCK_MONOTONIC,
+                                   WAIT_MS * 1000ULL, 0, on_wait_over, w) < 0)
         tell(w, first_id(w), "the agent is out of memory");
 }
 
@@ -113,7 +115,8 @@ static bool remove_id(json_t *ids, const char *id)
 {
     json_t *one;
     size_t i;
-    json_array_foreach (ids, i, one) {
+    json_array_foreach(ids, i, one)
+    {
         if (strcmp(json_string_value(one), id) == 0)
             return json_array_remove(ids, i) == 0;
     }
@@ -145,7 +148,8 @@ int revoke_forgotten(struct agent *a, const char *id)
     return e;
 }
 
-/* --- One revocation --------------------------------------------------------------------------------- */
+/* --- One revocation
+ * --------------------------------------------------------------------------------- */
 
 struct revocation {
     struct agent *agent;
@@ -164,7 +168,8 @@ static void revocation_free(struct revocation *x)
 static int record(void *data)
 {
     struct revocation *x = data;
-    int e = lease_revoked(x->agent->leases, x->id, x->outcome, x->error, x->objects, clock_wall_ms());
+    int e =
+        lease_revoked(x->agent->leases, x->id, x->outcome, x->error, x->objects, clock_wall_ms());
     return e < 0 ? e : 0;
 }
 
@@ -211,7 +216,8 @@ static int ask_engine(struct revocation *x, const json_t *lease)
     json_t *frame = NULL;
     const struct engine *engine = engine_find(json_str_or(lease, "engine", ""));
     if (!engine) {
-        snprintf(x->error, sizeof(x->error), "this agent has no secrets engine \"%.32s\" that could undo it",
+        snprintf(x->error, sizeof(x->error),
+                 "this agent has no secrets engine \"%.32s\" that could undo it",
                  json_str_or(lease, "engine", ""));
         return 0;
     }
@@ -228,9 +234,10 @@ static int ask_engine(struct revocation *x, const json_t *lease)
     if (e == 0 && frame)
         return 1;
     if (e == -ENOENT)
-        snprintf(x->error, sizeof(x->error),
-                 "the configuration that it was made with is gone: write it again, or drop the account "
-                 "by hand and use revoke-force");
+        snprintf(
+            x->error, sizeof(x->error),
+            "the configuration that it was made with is gone: write it again, or drop the account "
+            "by hand and use revoke-force");
     else if (e < 0)
         snprintf(x->error, sizeof(x->error), "the agent failed: %s", strerror(-e));
     return 0;
@@ -247,7 +254,8 @@ void revoke_start(const char *id, const json_t *lease, void *data)
         finish(x);
 }
 
-/* --- The sweep -------------------------------------------------------------------------------------- */
+/* --- The sweep
+ * -------------------------------------------------------------------------------------- */
 
 struct sweep {
     struct agent *agent;
@@ -290,10 +298,12 @@ static int adopt(struct sweep *s, const struct mount *m, const char *role)
     int64_t now = clock_wall_ms();
     e = lease_create(s->agent->leases, &spec, now);
     if (e == 0)
-        e = lease_revoke(s->agent->leases, id, "an account of this instance that no lease knew", now);
+        e = lease_revoke(s->agent->leases, id, "an account of this instance that no lease knew",
+                         now);
     if (e == 0)
-        agent_alert(s->agent, "orphaned account", "an account of this instance that no lease knew is being "
-                                                  "revoked");
+        agent_alert(s->agent, "orphaned account",
+                    "an account of this instance that no lease knew is being "
+                    "revoked");
     return e;
 }
 
@@ -305,7 +315,8 @@ static int sweep_turn(void *data)
     size_t i;
     if (!m)
         return 0;
-    json_array_foreach (s->found, i, one) {
+    json_array_foreach(s->found, i, one)
+    {
         _cleanup_json_ json_t *lease = NULL;
         int e = lease_get(s->agent->leases, json_str_or(one, "lease", ""), &lease);
         if (e == LEASE_E_NONE)
@@ -346,8 +357,8 @@ static void on_page(const json_t *answer, void *data)
     struct sweep *s = data;
     json_t *roles = json_object_get(answer, "roles");
     if (!json_bool(answer, "ok", false) || !json_is_array(roles)) {
-        sd_journal_print(LOG_NOTICE, "database %s could not be swept for leftover accounts: %s", s->name,
-                         json_str_or(answer, "message", "?"));
+        sd_journal_print(LOG_NOTICE, "database %s could not be swept for leftover accounts: %s",
+                         s->name, json_str_or(answer, "message", "?"));
         sweep_free(s);
         return;
     }

@@ -1,6 +1,7 @@
 /* The route table: every path the agent answers, with what it takes to be let in.
  *
- * A row has a capability or an exempting flag; a unit test walks the rows and fails on one with neither. */
+ * A row has a capability or an exempting flag; a unit test walks the rows and fails on one with
+ * neither. */
 #include "server/routes.h"
 
 #include <errno.h>
@@ -16,9 +17,11 @@
 static const struct route rows[] = {
     /* seal */
     {GET, "sys/init", 0, BARE, NULL, route_init_status},
-    {PUT, "sys/init", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, route_fields_init, route_init},
+    {PUT, "sys/init", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, route_fields_init,
+     route_init},
     {GET, "sys/seal-status", 0, BARE, NULL, route_seal_status},
-    {PUT, "sys/unseal", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, route_fields_unseal, route_unseal},
+    {PUT, "sys/unseal", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, route_fields_unseal,
+     route_unseal},
     {PUT, "sys/seal", WRITE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL, route_seal},
     {GET, "sys/health", 0, BARE, NULL, route_health},
     {GET, "sys/leader", 0, BARE, NULL, route_leader},
@@ -40,10 +43,12 @@ static const struct route rows[] = {
     {DEL, "sys/bindings/{name}", ACL_DELETE, 0, NULL, route_binding_delete},
     {GET, "sys/enrolment", ACL_READ, 0, NULL, route_enrolment_read},
     {PUT, "sys/enrolment", WRITE, 0, NULL, route_enrolment_write},
-    {PUT, "sys/capabilities-self", 0, ROUTE_SELF | ROUTE_TOP, route_fields_paths, route_capabilities_self},
-    {PUT, "sys/capabilities", WRITE, ROUTE_SUDO | ROUTE_TOP, route_fields_paths, route_capabilities},
-    {PUT, "sys/explain", WRITE | ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, route_fields_explain,
-     route_explain},
+    {PUT, "sys/capabilities-self", 0, ROUTE_SELF | ROUTE_TOP, route_fields_paths,
+     route_capabilities_self},
+    {PUT, "sys/capabilities", WRITE, ROUTE_SUDO | ROUTE_TOP, route_fields_paths,
+     route_capabilities},
+    {PUT, "sys/explain", WRITE | ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP,
+     route_fields_explain, route_explain},
 
     /* mounts */
     {GET, "sys/mounts", ACL_READ, ROUTE_TOP, NULL, route_mounts},
@@ -63,10 +68,12 @@ static const struct route rows[] = {
     {LIST, "sys/leases/lookup", ACL_LIST, ROUTE_SUDO, NULL, route_lease_tree},
     {LIST, "sys/leases/lookup/{path...}", ACL_LIST, ROUTE_SUDO, NULL, route_lease_tree},
     {PUT, "sys/leases/renew", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_renew},
-    {PUT, "sys/leases/renew/{path...}", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_renew},
+    {PUT, "sys/leases/renew/{path...}", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease,
+     route_lease_renew},
     {PUT, "sys/renew", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_renew},
     {PUT, "sys/leases/revoke", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_revoke},
-    {PUT, "sys/leases/revoke/{path...}", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_revoke},
+    {PUT, "sys/leases/revoke/{path...}", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease,
+     route_lease_revoke},
     {PUT, "sys/revoke", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_revoke},
     {PUT, "sys/leases/revoke-prefix/{path...}", WRITE, ROUTE_SUDO, route_fields_lease,
      route_lease_revoke_prefix},
@@ -77,8 +84,8 @@ static const struct route rows[] = {
     /* factors, sessions, audit */
     {GET, "sys/factors/{user}", ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL,
      route_factor_list},
-    {PUT, "sys/factors/{user}/totp", WRITE, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, route_fields_totp,
-     route_factor_totp},
+    {PUT, "sys/factors/{user}/totp", WRITE, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP,
+     route_fields_totp, route_factor_totp},
     {PUT, "sys/factors/{user}/totp/confirm", WRITE, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP,
      route_fields_totp_confirm, route_factor_totp_confirm},
     {PUT, "sys/factors/{user}/recovery", WRITE, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL,
@@ -91,23 +98,27 @@ static const struct route rows[] = {
      route_factor_remove},
     {GET, "sys/sessions", ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL, route_sessions},
     {GET, "sys/audit/head", ACL_READ, ROUTE_ROOT_OR_CAP | ROUTE_QUIET, NULL, route_audit_head},
-    {PUT, "sys/audit/verify", WRITE | ACL_READ, ROUTE_ROOT_OR_CAP | ROUTE_QUIET, route_fields_audit_verify,
-     route_audit_verify},
+    {PUT, "sys/audit/verify", WRITE | ACL_READ, ROUTE_ROOT_OR_CAP | ROUTE_QUIET,
+     route_fields_audit_verify, route_audit_verify},
 
     /* tokens */
     {PUT, "auth/token/create", WRITE, 0, route_fields_token_create, route_token_create},
-    {PUT, "auth/token/create-orphan", WRITE, ROUTE_SUDO, route_fields_token_create, route_token_create_orphan},
+    {PUT, "auth/token/create-orphan", WRITE, ROUTE_SUDO, route_fields_token_create,
+     route_token_create_orphan},
     {GET, "auth/token/lookup-self", 0, ROUTE_SELF, NULL, route_token_lookup_self},
     {PUT, "auth/token/lookup-self", 0, ROUTE_SELF, NULL, route_token_lookup_self},
     {PUT, "auth/token/lookup", WRITE, 0, route_fields_token, route_token_lookup},
-    {PUT, "auth/token/lookup-accessor", WRITE, 0, route_fields_accessor, route_token_lookup_accessor},
+    {PUT, "auth/token/lookup-accessor", WRITE, 0, route_fields_accessor,
+     route_token_lookup_accessor},
     {PUT, "auth/token/renew-self", 0, ROUTE_SELF, route_fields_token, route_token_renew_self},
     {PUT, "auth/token/renew", WRITE, 0, route_fields_token, route_token_renew},
     {PUT, "auth/token/renew-accessor", WRITE, 0, route_fields_accessor, route_token_renew_accessor},
     {PUT, "auth/token/revoke-self", 0, ROUTE_SELF, NULL, route_token_revoke_self},
     {PUT, "auth/token/revoke", WRITE, 0, route_fields_token, route_token_revoke},
-    {PUT, "auth/token/revoke-orphan", WRITE, ROUTE_SUDO, route_fields_token, route_token_revoke_orphan},
-    {PUT, "auth/token/revoke-accessor", WRITE, 0, route_fields_accessor, route_token_revoke_accessor},
+    {PUT, "auth/token/revoke-orphan", WRITE, ROUTE_SUDO, route_fields_token,
+     route_token_revoke_orphan},
+    {PUT, "auth/token/revoke-accessor", WRITE, 0, route_fields_accessor,
+     route_token_revoke_accessor},
     {LIST, "auth/token/accessors", ACL_LIST, ROUTE_SUDO, NULL, route_token_accessors},
 
     /* everything else belongs to an engine, but for our own prefixes */
@@ -120,7 +131,8 @@ const struct route *routes_all(size_t *n)
     return rows;
 }
 
-/* --- Matching ------------------------------------------------------------------------------------- */
+/* --- Matching
+ * ------------------------------------------------------------------------------------- */
 
 /* A piece of the path that a {name} took. */
 struct taken {

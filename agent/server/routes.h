@@ -85,9 +85,10 @@ int route_token_revoke_accessor(struct request *r);
 int route_token_accessors(struct request *r);
 
 /* Body schemas, beside their handlers. */
-extern const struct json_field route_fields_init[], route_fields_unseal[], route_fields_policy[], route_fields_paths[],
-    route_fields_explain[], route_fields_mount[], route_fields_lease[], route_fields_lease_principal[], route_fields_totp[],
-    route_fields_totp_confirm[], route_fields_passphrase[], route_fields_audit_verify[], route_fields_token_create[],
+extern const struct json_field route_fields_init[], route_fields_unseal[], route_fields_policy[],
+    route_fields_paths[], route_fields_explain[], route_fields_mount[], route_fields_lease[],
+    route_fields_lease_principal[], route_fields_totp[], route_fields_totp_confirm[],
+    route_fields_passphrase[], route_fields_audit_verify[], route_fields_token_create[],
     route_fields_token[], route_fields_accessor[];
 
 #endif

@@ -29,7 +29,8 @@ struct rules {
 
 static int own_zone_variable(void);
 
-/* --- The parsed form ------------------------------------------------------------------------------ */
+/* --- The parsed form
+ * ------------------------------------------------------------------------------ */
 
 struct rules *rules_new(void)
 {
@@ -93,7 +94,8 @@ int rules_uses(const struct rules *r, const json_t *names, struct acl_use **uses
     *uses = calloc(json_array_size(names) + 1, sizeof(**uses));
     if (!*uses)
         return -ENOMEM;
-    json_array_foreach (names, i, name) {
+    json_array_foreach(names, i, name)
+    {
         const char *text = json_string_value(name);
         bool deny_only = text[0] == '!'; /* see decide_policies() */
         const struct acl_policy *p = rules_policy(r, text + deny_only);
@@ -156,7 +158,8 @@ static int set_binding(struct rules *r, const char *name, struct binding *b)
     return e;
 }
 
-/* --- Loading -------------------------------------------------------------------------------------- */
+/* --- Loading
+ * -------------------------------------------------------------------------------------- */
 
 struct loading {
     struct rules *rules;
@@ -265,10 +268,11 @@ int rules_load(struct rules *r, struct vault *v)
     return e < 0 ? e : 0;
 }
 
-/* --- Changing ------------------------------------------------------------------------------------- */
+/* --- Changing
+ * ------------------------------------------------------------------------------------- */
 
-/* The effect of a change: the store has it, now the parsed form follows. If that lacks memory the rule
- * is dropped from memory, which grants less, and counted as broken. */
+/* The effect of a change: the store has it, now the parsed form follows. If that lacks memory the
+ * rule is dropped from memory, which grants less, and counted as broken. */
 struct change {
     struct rules *rules;
     char name[ACL_NAME_MAX + 1];
@@ -410,21 +414,21 @@ int rules_names(struct vault *v, bool bindings, json_t **out)
 
 int rules_defaults(struct vault *v)
 {
-    static const char text[] =
-        "# What every token may do: look after itself.\n"
-        "path \"auth/token/lookup-self\" { capabilities = [\"read\"] }\n"
-        "path \"auth/token/renew-self\" { capabilities = [\"update\"] }\n"
-        "path \"auth/token/revoke-self\" { capabilities = [\"update\"] }\n"
-        "path \"sys/capabilities-self\" { capabilities = [\"update\"] }\n"
-        "path \"sys/internal/ui/mounts/*\" { capabilities = [\"read\"] }\n"
-        "path \"sys/leases/renew\" { capabilities = [\"update\"] }\n"
-        "path \"sys/leases/lookup\" { capabilities = [\"update\"] }\n";
+    static const char text[] = "# What every token may do: look after itself.\n"
+                               "path \"auth/token/lookup-self\" { capabilities = [\"read\"] }\n"
+                               "path \"auth/token/renew-self\" { capabilities = [\"update\"] }\n"
+                               "path \"auth/token/revoke-self\" { capabilities = [\"update\"] }\n"
+                               "path \"sys/capabilities-self\" { capabilities = [\"update\"] }\n"
+                               "path \"sys/internal/ui/mounts/*\" { capabilities = [\"read\"] }\n"
+                               "path \"sys/leases/renew\" { capabilities = [\"update\"] }\n"
+                               "path \"sys/leases/lookup\" { capabilities = [\"update\"] }\n";
     _cleanup_buf_ struct buf old = BUF_INIT(TEXT_MAX);
     int e = entry_get(v, SPACE_POLICY, "default", &old);
     return e == ENTRY_E_NONE ? entry_put(v, SPACE_POLICY, "default", text, sizeof(text) - 1) : e;
 }
 
-/* --- Enrolment ------------------------------------------------------------------------------------ */
+/* --- Enrolment
+ * ------------------------------------------------------------------------------------ */
 
 const struct rules_enrolment *rules_enrolment(const struct rules *r)
 {
@@ -498,12 +502,14 @@ void rules_exemption(const struct rules *r, struct decide_facts *f, char *text, 
     f->exempt_why = f->exempt ? text : NULL;
 }
 
-/* --- Time zones ----------------------------------------------------------------------------------- */
+/* --- Time zones
+ * ----------------------------------------------------------------------------------- */
 
 #define ZONES "/usr/share/zoneinfo/"
 #define ZONE_MAX 128
 
-/* A file of the database: other things lie beside them, and libc takes what it can't read for UTC. */
+/* A file of the database: other things lie beside them, and libc takes what it can't read for UTC.
+ */
 bool rules_zone_known(const char *zone)
 {
     char path[sizeof(ZONES) + ZONE_MAX], magic[4];
@@ -513,20 +519,23 @@ bool rules_zone_known(const char *zone)
         return false;
     snprintf(path, sizeof(path), ZONES "%s", zone);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    bool known = fd >= 0 && read(fd, magic, sizeof(magic)) == sizeof(magic) && memcmp(magic, "TZif", 4) == 0;
+    bool known =
+        fd >= 0 && read(fd, magic, sizeof(magic)) == sizeof(magic) && memcmp(magic, "TZif", 4) == 0;
     if (fd >= 0)
         close(fd);
     return known;
 }
 
-/* libc has no local time of a zone of one's own choosing but that of TZ. Other threads read the environment
- * at any time (NSS does), so it is changed in one place that never moves: TZ is this array, from before the
- * first thread asks. Only the loop's thread looks at local time, so that it is UTC in between. */
+/* libc has no local time of a zone of one's own choosing but that of TZ. Other threads read the
+ * environment at any time (NSS does), so it is changed in one place that never moves: TZ is this
+ * array, from before the first thread asks. Only the loop's thread looks at local time, so that it
+ * is UTC in between. */
 static char zone_variable[4 + ZONE_MAX] = "TZ=UTC";
 
 static void set_zone(const char *zone)
 {
-    snprintf(zone_variable + 3, sizeof(zone_variable) - 3, "%s%s", strcmp(zone, "UTC") == 0 ? "" : ":", zone);
+    snprintf(zone_variable + 3, sizeof(zone_variable) - 3, "%s%s",
+             strcmp(zone, "UTC") == 0 ? "" : ":", zone);
     tzset();
 }
 

@@ -11,11 +11,12 @@
 
 struct rules;
 
-/* From now on the variable TZ is this module's (see rules_zone_offset()): call it before other threads work. */
+/* From now on the variable TZ is this module's (see rules_zone_offset()): call it before other
+ * threads work. */
 struct rules *rules_new(void);
 void rules_free(struct rules *r);
-/* Reads everything from the store (after unsealing; after a failed commit). A rule that can't be read
- * any more is left out, counted, and the agent says so in its status: it grants nothing. */
+/* Reads everything from the store (after unsealing; after a failed commit). A rule that can't be
+ * read any more is left out, counted, and the agent says so in its status: it grants nothing. */
 int rules_load(struct rules *r, struct vault *v);
 void rules_clear(struct rules *r);
 /* For policy/decide.h; valid until the next change. */
@@ -23,8 +24,8 @@ const struct decide_rules *rules_view(const struct rules *r);
 size_t rules_broken(const struct rules *r);
 /* One policy by name, NULL if there is none. "root" is never one. */
 const struct acl_policy *rules_policy(const struct rules *r, const char *name);
-/* A token's policies, all of them: one left out could be the one that denies. The caller frees *uses. 0 or
- * -ENOMEM. */
+/* A token's policies, all of them: one left out could be the one that denies. The caller frees
+ * *uses. 0 or -ENOMEM. */
 int rules_uses(const struct rules *r, const json_t *names, struct acl_use **uses, size_t *n);
 
 /* Changes go to the store in the turn; the parsed form follows as an effect. */
@@ -54,8 +55,8 @@ const struct rules_enrolment *rules_enrolment(const struct rules *r);
 int rules_enrolment_put(struct rules *r, struct vault *v, struct effects *e, const json_t *obj,
                         char *why, size_t whylen);
 json_t *rules_enrolment_json(const struct rules *r);
-/* Fills facts' exempt and exempt_why from the enrolment rule and the facts' groups and time; text[] must
- * outlive the facts. */
+/* Fills facts' exempt and exempt_why from the enrolment rule and the facts' groups and time; text[]
+ * must outlive the facts. */
 void rules_exemption(const struct rules *r, struct decide_facts *f, char *text, size_t n);
 
 #endif

@@ -31,7 +31,8 @@ static int connector_uid(const struct config *c, uid_t *uid)
 {
     const struct passwd *p = getpwnam(c->connector_user);
     if (!p) {
-        fprintf(stderr, "countersignd: there is no user %s for the connector (systemd-sysusers makes it)\n",
+        fprintf(stderr,
+                "countersignd: there is no user %s for the connector (systemd-sysusers makes it)\n",
                 c->connector_user);
         return -ENOENT;
     }
@@ -63,7 +64,8 @@ static int give(struct agent *a, const struct config *c, enum door d, int fd)
 static bool is_dead(const struct sockaddr_un *sa, int type)
 {
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-    bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0 && errno == ECONNREFUSED;
+    bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0 &&
+                errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
     return dead;
@@ -80,7 +82,8 @@ static int make(const char *path, int type, mode_t mode)
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    if (bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 || chmod(path, mode) < 0 || listen(fd, 512) < 0) {
+    if (bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 || chmod(path, mode) < 0 ||
+        listen(fd, 512) < 0) {
         int e = -errno;
         close(fd);
         return e;
@@ -111,8 +114,8 @@ static int open_tcp(struct agent *a, const char *where)
     char host[64];
     unsigned port;
     int end = 0;
-    if (sscanf(where, "%63[0-9.]:%5u%n", host, &port, &end) != 2 || where[end] || port > 65535 || inet_pton(AF_INET, host, &sa.sin_addr) != 1 ||
-        (ntohl(sa.sin_addr.s_addr) >> 24) != 127) {
+    if (sscanf(where, "%63[0-9.]:%5u%n", host, &port, &end) != 2 || where[end] || port > 65535 ||
+        inet_pton(AF_INET, host, &sa.sin_addr) != 1 || (ntohl(sa.sin_addr.s_addr) >> 24) != 127) {
         fprintf(stderr, "countersignd: --listen takes a loopback address: 127.0.0.1:8200\n");
         return -EINVAL;
     }
@@ -121,7 +124,8 @@ static int open_tcp(struct agent *a, const char *where)
     if (fd < 0)
         return -errno;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    int e = bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 512) < 0 ? -errno : 0;
+    int e =
+        bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 512) < 0 ? -errno : 0;
     if (e == 0)
         e = http_listen(a->http, fd);
     if (e < 0) {
@@ -144,8 +148,8 @@ static int take_from_systemd(struct agent *a, const struct config *c, bool taken
             e = give(a, c, (enum door)d, SD_LISTEN_FDS_START + i);
         }
         if (e < 0)
-            fprintf(stderr, "countersignd: systemd passed a socket \"%s\" that can't be used: %s\n", names[i],
-                    strerror(-e));
+            fprintf(stderr, "countersignd: systemd passed a socket \"%s\" that can't be used: %s\n",
+                    names[i], strerror(-e));
     }
     for (int i = 0; i < n; i++)
         free(names[i]);

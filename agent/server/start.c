@@ -9,13 +9,14 @@
 
 static const char operator_policy[] =
     "# The operators' policy: everything. Made by \"operator init\".\n"
-    "path \"*\" { capabilities = [\"create\", \"read\", \"update\", \"patch\", \"delete\", \"list\", "
+    "path \"*\" { capabilities = [\"create\", \"read\", \"update\", \"patch\", \"delete\", "
+    "\"list\", "
     "\"sudo\"] }\n";
 
 static json_t *operator_binding(const char *principal)
 {
-    return json_pack("{s:[s], s:[s], s:{s:s}}", "principals", principal, "policies", "operator", "mfa",
-                     "max_age", "1h");
+    return json_pack("{s:[s], s:[s], s:{s:s}}", "principals", principal, "policies", "operator",
+                     "mfa", "max_age", "1h");
 }
 
 int start_operator_ok(const char *principal, char *why, size_t whylen)
@@ -60,7 +61,8 @@ static int make_operator(struct first *f, struct effects *effects)
     _cleanup_json_ json_t *binding = operator_binding(f->operator);
     if (!binding)
         return -ENOMEM;
-    int e = rules_policy_put(a->rules, a->vault, effects, "operator", operator_policy, why, sizeof(why));
+    int e = rules_policy_put(a->rules, a->vault, effects, "operator", operator_policy, why,
+                             sizeof(why));
     if (e == 0)
         e = rules_binding_put(a->rules, a->vault, effects, "operator", binding, why, sizeof(why));
     return e > 0 ? -EINVAL : e;
@@ -108,7 +110,7 @@ static int run_first(struct first *f)
 
 int start_first_rules(struct agent *a, const char *operator, char token[TOKEN_TEXT_MAX])
 {
-    struct first f = {.agent = a, .operator = operator, .token = token};
+    struct first f = {.agent = a, .operator= operator, .token = token };
     return run_first(&f);
 }
 

@@ -15,7 +15,8 @@ const struct json_field route_fields_audit_verify[] = {
     {0},
 };
 
-/* --- Sessions ---------------------------------------------------------------------------------------- */
+/* --- Sessions
+ * ---------------------------------------------------------------------------------------- */
 
 struct listing {
     struct request *request;
@@ -53,9 +54,9 @@ static int add_session(const struct session *s, void *data)
     const char *number = strrchr(s->id, '/');
     json_t *one = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:o, s:I}", "id",
                             number ? number + 1 : s->id, "user", s->user, "uid", (json_int_t)s->uid,
-                            "service", s->service, "source", s->source[0] ? s->source : "local", "tty",
-                            s->tty, "started", started, "leader", (json_int_t)s->leader, "proofs",
-                            x->proofs, "leases", (json_int_t)leases);
+                            "service", s->service, "source", s->source[0] ? s->source : "local",
+                            "tty", s->tty, "started", started, "leader", (json_int_t)s->leader,
+                            "proofs", x->proofs, "leases", (json_int_t)leases);
     return json_array_append_new(x->list, one) < 0 ? -ENOMEM : 0;
 }
 
@@ -67,7 +68,8 @@ int route_sessions(struct request *r)
     return e < 0 ? e : request_data(r, json_pack("{s:O}", "sessions", list));
 }
 
-/* --- Audit ------------------------------------------------------------------------------------------- */
+/* --- Audit
+ * ------------------------------------------------------------------------------------------- */
 
 static json_t *chain_json(uint64_t seq, const uint8_t mac[VAULT_HASH_LEN])
 {
@@ -91,7 +93,8 @@ static int read_chain(const json_t *given, struct audit_chain *chain)
     if (!json_is_object(given))
         return 0;
     int64_t seq = json_int(given, "seq", -1);
-    if (seq < 0 || encode_from_hex(json_str_or(given, "mac", ""), chain->mac, VAULT_HASH_LEN, &n) < 0 ||
+    if (seq < 0 ||
+        encode_from_hex(json_str_or(given, "mac", ""), chain->mac, VAULT_HASH_LEN, &n) < 0 ||
         n != VAULT_HASH_LEN)
         return -EINVAL;
     chain->seq = (uint64_t)seq;

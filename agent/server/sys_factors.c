@@ -22,7 +22,10 @@ const struct json_field route_fields_totp_confirm[] = {
     {0},
 };
 const struct json_field route_fields_passphrase[] = {
-    {.name = "passphrase", .kind = JSON_KIND_STRING, .required = true, .max = FACTOR_PASSPHRASE_MAX},
+    {.name = "passphrase",
+     .kind = JSON_KIND_STRING,
+     .required = true,
+     .max = FACTOR_PASSPHRASE_MAX},
     {0},
 };
 
@@ -55,7 +58,9 @@ static int look(const struct proof *p, bool by_session, bool by_source _unused_,
 static int proved_lately(struct request *r, bool *yes)
 {
     struct fresh f = {.now = clock_boot_ms()};
-    int e = r->has_session ? session_proofs(r->agent->vault, r->session.id, r->user, NULL, NULL, look, &f) : 0;
+    int e = r->has_session
+                ? session_proofs(r->agent->vault, r->session.id, r->user, NULL, NULL, look, &f)
+                : 0;
     *yes = f.found;
     return e;
 }
@@ -71,8 +76,9 @@ static int admit(struct request *r, bool change)
     if (!is_self(r)) {
         if (r->allowed)
             return 0;
-        return request_error(r, 403, "permission denied: %s's factors are theirs, an operator's or root's "
-                                     "to change",
+        return request_error(r, 403,
+                             "permission denied: %s's factors are theirs, an operator's or root's "
+                             "to change",
                              user) < 0
                    ? -ENOMEM
                    : 1;
@@ -84,9 +90,10 @@ static int admit(struct request *r, bool change)
         e = proved_lately(r, &fresh);
     if (e < 0 || !mask || fresh)
         return e;
-    return request_error(r, 403, "permission denied: you have a factor already; to change your factors, "
-                                 "prove it first in this session (for example with: sudo -v), within the "
-                                 "last 15 minutes") < 0
+    return request_error(r, 403,
+                         "permission denied: you have a factor already; to change your factors, "
+                         "prove it first in this session (for example with: sudo -v), within the "
+                         "last 15 minutes") < 0
                ? -ENOMEM
                : 1;
 }
@@ -132,12 +139,15 @@ int route_factor_totp_confirm(struct request *r)
     int e = admit(r, true);
     if (e != 0)
         return e < 0 ? e : 0;
-    e = factor_totp_confirm(r->agent->vault, subject(r), json_str(r->body, "code"), r->now_ms / 1000, &codes);
+    e = factor_totp_confirm(r->agent->vault, subject(r), json_str(r->body, "code"),
+                            r->now_ms / 1000, &codes);
     if (e == FACTOR_E_NONE)
         return request_error(r, 400, "no enrolment is under way for %s", subject(r));
     if (e == FACTOR_E_WRONG || e == FACTOR_E_USED)
-        return request_error(r, 400, "the code is wrong: type the six or eight digits that the app shows now; "
-                                     "if it never fits, the clock of the phone or of this host is wrong");
+        return request_error(
+            r, 400,
+            "the code is wrong: type the six or eight digits that the app shows now; "
+            "if it never fits, the clock of the phone or of this host is wrong");
     return e < 0 ? e : request_data(r, json_pack("{s:o}", "recovery_codes", codes));
 }
 
@@ -156,7 +166,8 @@ int route_factor_recovery(struct request *r)
     return e < 0 ? e : request_data(r, json_pack("{s:o}", "recovery_codes", codes));
 }
 
-/* --- Passphrases: Argon2id runs on a worker ---------------------------------------------------------- */
+/* --- Passphrases: Argon2id runs on a worker
+ * ---------------------------------------------------------- */
 
 struct hashing {
     struct request *request;
@@ -202,7 +213,8 @@ static void hash_done(void *data, int error)
 static void start_hashing(void *data)
 {
     struct hashing *h = data;
-    int e = workers_run(h->request->agent->enrol_kdf, hash_work, hash_done, hashing_free, h, HASH_MS);
+    int e =
+        workers_run(h->request->agent->enrol_kdf, hash_work, hash_done, hashing_free, h, HASH_MS);
     if (e == 0)
         return;
     h->error = e;
@@ -229,7 +241,8 @@ int route_factor_passphrase(struct request *r)
     return e < 0 ? e : REQUEST_WAIT;
 }
 
-/* --- Removing ---------------------------------------------------------------------------------------- */
+/* --- Removing
+ * ---------------------------------------------------------------------------------------- */
 
 int route_factor_remove(struct request *r)
 {

@@ -45,7 +45,8 @@ static bool holds(const struct request *r, const json_t *lease)
     return mem_equal_str(json_str(lease, "principal"), r->principal);
 }
 
-/* The lease, when it exists and the caller may deal with it; else an answer stands in r and *out is NULL. */
+/* The lease, when it exists and the caller may deal with it; else an answer stands in r and *out is
+ * NULL. */
 static int get_own(struct request *r, json_t **out)
 {
     const char *id = lease_id_of(r);
@@ -64,7 +65,8 @@ static int get_own(struct request *r, json_t **out)
     return 0;
 }
 
-/* --- Looking ---------------------------------------------------------------------------------------- */
+/* --- Looking
+ * ---------------------------------------------------------------------------------------- */
 
 static int64_t seconds_left(const json_t *lease, int64_t now_ms)
 {
@@ -80,14 +82,15 @@ int route_lease_lookup(struct request *r)
         return e;
     snprintf(r->lease_id, sizeof(r->lease_id), "%s", "");
     return request_data(
-        r, json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*}", "id", json_str(l, "id"),
-                     "issue_time", stamp(json_int(l, "issued", 0)), "expire_time",
-                     stamp(json_int(l, "expires", 0)), "last_renewal",
-                     stamp(json_int(l, "last_renewal", 0)), "ttl", (json_int_t)seconds_left(l, r->now_ms),
-                     "path", json_str(l, "path"), "renewable", json_bool(l, "renewable", false), "principal",
-                     json_str(l, "principal"), "state", json_str(l, "state"), "lifetime",
-                     json_object_get(l, "lifetime"), "revoke_error",
-                     json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL));
+        r,
+        json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*}", "id",
+                  json_str(l, "id"), "issue_time", stamp(json_int(l, "issued", 0)), "expire_time",
+                  stamp(json_int(l, "expires", 0)), "last_renewal",
+                  stamp(json_int(l, "last_renewal", 0)), "ttl",
+                  (json_int_t)seconds_left(l, r->now_ms), "path", json_str(l, "path"), "renewable",
+                  json_bool(l, "renewable", false), "principal", json_str(l, "principal"), "state",
+                  json_str(l, "state"), "lifetime", json_object_get(l, "lifetime"), "revoke_error",
+                  json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL));
 }
 
 struct listing {
@@ -105,12 +108,13 @@ static int add_lease(const json_t *l, void *data)
         return 0;
     }
     json_t *one = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:b, s:O?, s:s, s:s, s:I, s:O?}", "id", json_str(l, "id"),
-        "path", json_str(l, "path"), "principal", json_str(l, "principal"), "state", json_str(l, "state"),
-        "issued", stamp(json_int(l, "issued", 0)), "expires", stamp(json_int(l, "expires", 0)), "ttl",
-        (json_int_t)seconds_left(l, x->request->now_ms), "renewable", json_bool(l, "renewable", false),
-        "lifetime", json_object_get(l, "lifetime"), "binding", json_str_or(l, "binding", ""), "last_error",
-        json_str_or(l, "last_error", ""), "attempts", (json_int_t)json_int(l, "attempts", 0), "objects",
+        "{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:b, s:O?, s:s, s:s, s:I, s:O?}", "id",
+        json_str(l, "id"), "path", json_str(l, "path"), "principal", json_str(l, "principal"),
+        "state", json_str(l, "state"), "issued", stamp(json_int(l, "issued", 0)), "expires",
+        stamp(json_int(l, "expires", 0)), "ttl", (json_int_t)seconds_left(l, x->request->now_ms),
+        "renewable", json_bool(l, "renewable", false), "lifetime", json_object_get(l, "lifetime"),
+        "binding", json_str_or(l, "binding", ""), "last_error", json_str_or(l, "last_error", ""),
+        "attempts", (json_int_t)json_int(l, "attempts", 0), "objects",
         json_object_get(l, "objects"));
     return json_array_append_new(x->list, one) < 0 ? -ENOMEM : 0;
 }
@@ -129,7 +133,8 @@ int route_lease_list(struct request *r)
         principal = r->principal;
     _cleanup_json_ json_t *list = json_array();
     struct listing x = {.request = r, .list = list, .limit = limit_of(r)};
-    int e = list ? lease_each(r->agent->leases, principal, prefix, x.limit + 1, add_lease, &x) : -ENOMEM;
+    int e = list ? lease_each(r->agent->leases, principal, prefix, x.limit + 1, add_lease, &x)
+                 : -ENOMEM;
     if (e < 0)
         return e;
     return request_data(r, json_pack("{s:O, s:b}", "leases", list, "truncated", x.truncated));
@@ -160,7 +165,8 @@ int route_lease_tree(struct request *r)
     if (e < 0)
         return e;
     json_t *keys = json_array(), *value;
-    json_object_foreach (seen, name, value) {
+    json_object_foreach(seen, name, value)
+    {
         if (json_array_append_new(keys, json_string(name)) < 0) {
             json_decref(keys);
             return -ENOMEM;
@@ -176,14 +182,16 @@ int route_lease_count(struct request *r)
     int e = lease_counts(r->agent->leases, &c);
     if (e < 0)
         return e;
-    int64_t n = type && strcmp(type, "irrevocable") == 0 ? c.quarantined : c.active + c.revoking + c.pending;
+    int64_t n = type && strcmp(type, "irrevocable") == 0 ? c.quarantined
+                                                         : c.active + c.revoking + c.pending;
     return request_data(r, json_pack("{s:I, s:{s:I, s:I, s:I, s:I}}", "lease_count", (json_int_t)n,
                                      "counts", "pending", (json_int_t)c.pending, "active",
                                      (json_int_t)c.active, "revoking", (json_int_t)c.revoking,
                                      "quarantined", (json_int_t)c.quarantined));
 }
 
-/* --- Renewing --------------------------------------------------------------------------------------- */
+/* --- Renewing
+ * --------------------------------------------------------------------------------------- */
 
 struct renewal {
     char id[LEASE_ID_MAX];
@@ -209,11 +217,13 @@ static int renewed(struct request *r)
         return -ENOMEM;
     if (!json_bool(x->answer, "ok", false)) {
         const char *kind = json_str_or(x->answer, "kind", "");
-        return request_error(r, strcmp(kind, "gone") == 0 ? 400 : 502, "the account could not be prolonged: %s",
+        return request_error(r, strcmp(kind, "gone") == 0 ? 400 : 502,
+                             "the account could not be prolonged: %s",
                              json_str_or(x->answer, "message", "no reason given"));
     }
     int64_t left = x->end - r->now_ms / 1000;
-    int e = lease_renew(r->agent->leases, x->id, left > 1 ? left : 1, r->now_ms, false, &ttl, why, sizeof(why));
+    int e = lease_renew(r->agent->leases, x->id, left > 1 ? left : 1, r->now_ms, false, &ttl, why,
+                        sizeof(why));
     if (e == LEASE_E_NONE || e == LEASE_E_REFUSED)
         return request_error(r, 400, "%s", e == LEASE_E_NONE ? "the lease is gone" : why);
     snprintf(r->lease_id, sizeof(r->lease_id), "%s", x->id);
@@ -252,8 +262,8 @@ static int ask_engine(struct request *r, const json_t *lease, int64_t ttl)
         x->answer = json_pack("{s:b}", "ok", 1);
         return renewed(r);
     }
-    int e = engine->lease_renew(r->agent->vault, json_str(lease, "space"), json_object_get(lease, "recipe"), x->end,
-                                &x->frame);
+    int e = engine->lease_renew(r->agent->vault, json_str(lease, "space"),
+                                json_object_get(lease, "recipe"), x->end, &x->frame);
     if (e == -ENOENT)
         return request_error(r, 400, "the configuration that this lease was made with is gone");
     if (e < 0)
@@ -274,24 +284,29 @@ int route_lease_renew(struct request *r)
     int e = get_own(r, &l);
     if (e < 0 || !l)
         return e;
-    /* A lease is decided about at its issue and at each renewal: what ends is the right to have it. */
+    /* A lease is decided about at its issue and at each renewal: what ends is the right to have it.
+     */
     if (!request_may(r, json_str_or(l, "path", ""), ACL_READ | ACL_CREATE | ACL_UPDATE))
-        return request_error(r, 403, "permission denied: you may not read %s any more, so the lease ends at its "
-                                     "time (countersign explain)",
-                             json_str_or(l, "path", ""));
+        return request_error(
+            r, 403,
+            "permission denied: you may not read %s any more, so the lease ends at its "
+            "time (countersign explain)",
+            json_str_or(l, "path", ""));
     struct renewal *x = calloc(1, sizeof(*x));
     if (!x)
         return -ENOMEM;
     r->state = x;
     r->state_free = renewal_free;
     snprintf(x->id, sizeof(x->id), "%s", json_str_or(l, "id", ""));
-    e = lease_renew(r->agent->leases, x->id, json_int(r->body, "increment", 0), r->now_ms, true, &ttl, why, sizeof(why));
+    e = lease_renew(r->agent->leases, x->id, json_int(r->body, "increment", 0), r->now_ms, true,
+                    &ttl, why, sizeof(why));
     if (e == LEASE_E_REFUSED)
         return request_error(r, 400, "%s", why);
     return e != 0 ? (e < 0 ? e : request_none(r)) : ask_engine(r, l, ttl);
 }
 
-/* --- Revoking --------------------------------------------------------------------------------------- */
+/* --- Revoking
+ * --------------------------------------------------------------------------------------- */
 
 static bool wants_sync(const struct request *r)
 {
@@ -334,7 +349,8 @@ int route_lease_revoke_prefix(struct request *r)
     size_t n = 0;
     snprintf(reason, sizeof(reason), "revoked by %s", r->principal);
     _cleanup_json_ json_t *ids = json_array();
-    int e = ids ? lease_revoke_prefix(r->agent->leases, request_param(r, "path"), reason, r->now_ms, &n, ids)
+    int e = ids ? lease_revoke_prefix(r->agent->leases, request_param(r, "path"), reason, r->now_ms,
+                                      &n, ids)
                 : -ENOMEM;
     return e < 0 ? e : revoked(r, ids, NULL);
 }
@@ -350,8 +366,10 @@ int route_lease_revoke_force(struct request *r)
     _cleanup_json_ json_t *ids = json_array();
     json_t *id;
     size_t i;
-    int e = ids ? lease_each(r->agent->leases, NULL, request_param(r, "path"), 0, forget_lease, ids) : -ENOMEM;
-    json_array_foreach (ids, i, id) {
+    int e = ids ? lease_each(r->agent->leases, NULL, request_param(r, "path"), 0, forget_lease, ids)
+                : -ENOMEM;
+    json_array_foreach(ids, i, id)
+    {
         if (e >= 0)
             e = lease_forget(r->agent->leases, json_string_value(id));
         if (e >= 0)
@@ -372,11 +390,13 @@ int route_lease_revoke_principal(struct request *r)
     if (strcmp(principal, "self") == 0)
         principal = r->principal;
     if (!r->allowed && strcmp(principal, r->principal) != 0)
-        return request_error(r, 403, "permission denied: to revoke others' leases needs \"update\" on "
-                                     "sys/leases/revoke-principal");
+        return request_error(r, 403,
+                             "permission denied: to revoke others' leases needs \"update\" on "
+                             "sys/leases/revoke-principal");
     snprintf(reason, sizeof(reason), "all of %s revoked by %s", principal, r->principal);
     _cleanup_json_ json_t *ids = json_array();
-    int e = ids ? lease_revoke_principal(r->agent->leases, principal, reason, r->now_ms, &n, ids) : -ENOMEM;
+    int e = ids ? lease_revoke_principal(r->agent->leases, principal, reason, r->now_ms, &n, ids)
+                : -ENOMEM;
     if (e < 0)
         return e;
     json_t *data = json_pack("{s:I}", "revoked", (json_int_t)n);

@@ -84,8 +84,8 @@ int route_mount_enable(struct request *r)
     if (e == 0)
         e = mounts_enable(r->agent->mounts, r->agent->vault, turn_effects(r->agent->turn),
                           request_param(r, "path"), type, json_str(r->body, "description"), options,
-                          json_int(config, "default_lease_ttl", 0), json_int(config, "max_lease_ttl", 0),
-                          why, sizeof(why));
+                          json_int(config, "default_lease_ttl", 0),
+                          json_int(config, "max_lease_ttl", 0), why, sizeof(why));
     if (e == MOUNT_E_REFUSED)
         return request_error(r, 400, "%s", why);
     r->status = e == 0 ? 204 : 0;
@@ -108,18 +108,19 @@ int route_mount_disable(struct request *r)
         r->status = 204;
         return 0;
     }
-    int e = lease_revoke_prefix(r->agent->leases, m->path, "its mount is being disabled", r->now_ms, &n,
-                                NULL);
+    int e = lease_revoke_prefix(r->agent->leases, m->path, "its mount is being disabled", r->now_ms,
+                                &n, NULL);
     if (e == 0)
         e = lease_each(r->agent->leases, NULL, m->path, 1, count_lease, &left);
     if (e < 0)
         return e;
     if (left > 0)
-        return request_error(r, 400, "%zu leases of this mount are being revoked now; disable it again "
-                                     "when they are gone (countersign lease list)",
+        return request_error(r, 400,
+                             "%zu leases of this mount are being revoked now; disable it again "
+                             "when they are gone (countersign lease list)",
                              n > left ? n : left);
-    e = mounts_disable(r->agent->mounts, r->agent->vault, turn_effects(r->agent->turn), m->path, why,
-                       sizeof(why));
+    e = mounts_disable(r->agent->mounts, r->agent->vault, turn_effects(r->agent->turn), m->path,
+                       why, sizeof(why));
     if (e == MOUNT_E_REFUSED)
         return request_error(r, 400, "%s", why);
     r->status = 204;
@@ -131,19 +132,19 @@ int route_mount_tune_read(struct request *r)
     const struct mount *m = named(r);
     if (!m)
         return no_such_mount(r);
-    return request_data(r, json_pack("{s:I, s:I, s:s, s:b, s:O*}", "default_lease_ttl",
-                                     (json_int_t)(m->default_ttl ? m->default_ttl : TOKEN_TTL_DEFAULT),
-                                     "max_lease_ttl",
-                                     (json_int_t)(m->max_ttl ? m->max_ttl : TOKEN_TTL_MAX), "description",
-                                     m->description, "force_no_cache", 0, "options", m->options));
+    return request_data(
+        r, json_pack("{s:I, s:I, s:s, s:b, s:O*}", "default_lease_ttl",
+                     (json_int_t)(m->default_ttl ? m->default_ttl : TOKEN_TTL_DEFAULT),
+                     "max_lease_ttl", (json_int_t)(m->max_ttl ? m->max_ttl : TOKEN_TTL_MAX),
+                     "description", m->description, "force_no_cache", 0, "options", m->options));
 }
 
 int route_mount_tune(struct request *r)
 {
     char why[300];
     const struct mount *m = named(r);
-    int e = m ? mounts_tune(r->agent->mounts, r->agent->vault, turn_effects(r->agent->turn), m->path,
-                            r->body, why, sizeof(why))
+    int e = m ? mounts_tune(r->agent->mounts, r->agent->vault, turn_effects(r->agent->turn),
+                            m->path, r->body, why, sizeof(why))
               : MOUNT_E_NONE;
     if (e == MOUNT_E_NONE)
         return no_such_mount(r);
@@ -155,19 +156,23 @@ int route_mount_tune(struct request *r)
 
 int route_auth_mounts(struct request *r)
 {
-    return request_data(
-        r, json_pack("{s:{s:s, s:s, s:s, s:{s:I, s:I, s:s}, s:n, s:b, s:b}}", "token/", "type", "token",
-                     "description", "token based credentials", "accessor", "auth_token_builtin", "config",
-                     "default_lease_ttl", (json_int_t)0, "max_lease_ttl", (json_int_t)0, "token_type",
-                     "default-service", "options", "local", 0, "seal_wrap", 0));
+    return request_data(r,
+                        json_pack("{s:{s:s, s:s, s:s, s:{s:I, s:I, s:s}, s:n, s:b, s:b}}", "token/",
+                                  "type", "token", "description", "token based credentials",
+                                  "accessor", "auth_token_builtin", "config", "default_lease_ttl",
+                                  (json_int_t)0, "max_lease_ttl", (json_int_t)0, "token_type",
+                                  "default-service", "options", "local", 0, "seal_wrap", 0));
 }
 
-/* --- The preflight ---------------------------------------------------------------------------------- */
+/* --- The preflight
+ * ---------------------------------------------------------------------------------- */
 
-/* Whether the caller may do anything at or below the path: what lets them see that the mount exists. */
+/* Whether the caller may do anything at or below the path: what lets them see that the mount
+ * exists. */
 static bool may_see(struct request *r, const struct mount *m, const char *path)
 {
-    static const unsigned any = ACL_CREATE | ACL_READ | ACL_UPDATE | ACL_DELETE | ACL_LIST | ACL_PATCH;
+    static const unsigned any =
+        ACL_CREATE | ACL_READ | ACL_UPDATE | ACL_DELETE | ACL_LIST | ACL_PATCH;
     char inner[2300];
     if (request_may(r, path, any) || request_may(r, m->path, any))
         return true;
@@ -192,8 +197,9 @@ int route_ui_mount(struct request *r)
         m = mounts_find(r->agent->mounts, path);
     }
     if (!m || !may_see(r, m, path))
-        return request_error(r, 403, "preflight capability check returned 403, please ensure client's "
-                                     "policies grant access to path \"%.200s\"",
+        return request_error(r, 403,
+                             "preflight capability check returned 403, please ensure client's "
+                             "policies grant access to path \"%.200s\"",
                              path);
     json_t *out = mounts_json(m);
     if (out && json_set_str(out, "path", m->path) < 0) {

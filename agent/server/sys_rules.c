@@ -41,7 +41,8 @@ static int changed(struct request *r, int e, const char *why)
     return e;
 }
 
-/* --- Policies --------------------------------------------------------------------------------------- */
+/* --- Policies
+ * --------------------------------------------------------------------------------------- */
 
 int route_policy_list(struct request *r)
 {
@@ -86,11 +87,13 @@ int route_policy_delete(struct request *r)
     const char *name = request_param(r, "name");
     if (strcmp(name, "root") == 0 || strcmp(name, "default") == 0)
         return request_error(r, 400, "cannot delete \"%s\" policy", name);
-    int e = rules_policy_delete(r->agent->rules, r->agent->vault, turn_effects(r->agent->turn), name);
+    int e =
+        rules_policy_delete(r->agent->rules, r->agent->vault, turn_effects(r->agent->turn), name);
     return changed(r, e == RULES_E_NONE ? 0 : e, NULL); /* as Vault: gone is gone */
 }
 
-/* --- Bindings --------------------------------------------------------------------------------------- */
+/* --- Bindings
+ * --------------------------------------------------------------------------------------- */
 
 int route_binding_list(struct request *r)
 {
@@ -131,12 +134,13 @@ int route_enrolment_read(struct request *r)
 int route_enrolment_write(struct request *r)
 {
     char why[256];
-    int e = rules_enrolment_put(r->agent->rules, r->agent->vault, turn_effects(r->agent->turn), r->body,
-                                why, sizeof(why));
+    int e = rules_enrolment_put(r->agent->rules, r->agent->vault, turn_effects(r->agent->turn),
+                                r->body, why, sizeof(why));
     return changed(r, e, why);
 }
 
-/* --- Capabilities ----------------------------------------------------------------------------------- */
+/* --- Capabilities
+ * ----------------------------------------------------------------------------------- */
 
 /* The token's own capabilities, or those of the host principal. */
 static int caps_of_caller(struct request *r, const char *path, unsigned *caps)
@@ -159,7 +163,8 @@ static json_t *caps_json(unsigned caps, bool root)
     return root ? json_pack("[s]", "root") : acl_caps_json(caps);
 }
 
-static int answer_caps(struct request *r, bool root, int (*caps_of)(struct request *, const char *, unsigned *))
+static int answer_caps(struct request *r, bool root,
+                       int (*caps_of)(struct request *, const char *, unsigned *))
 {
     json_t *paths = json_object_get(r->body, "paths"), *path;
     size_t i;
@@ -168,15 +173,17 @@ static int answer_caps(struct request *r, bool root, int (*caps_of)(struct reque
     if (json_array_size(paths) == 0)
         return request_error(r, 400, "'path' or 'paths' must be given");
     _cleanup_json_ json_t *out = json_object();
-    json_array_foreach (paths, i, path) {
+    json_array_foreach(paths, i, path)
+    {
         unsigned caps = 0;
         int e = out ? caps_of(r, json_string_value(path), &caps) : -ENOMEM;
         if (e < 0 || json_object_set_new(out, json_string_value(path), caps_json(caps, root)) < 0)
             return e < 0 ? e : -ENOMEM;
     }
     if (json_array_size(paths) == 1 &&
-        json_object_set_new(out, "capabilities",
-                            json_incref(json_object_get(out, json_string_value(json_array_get(paths, 0))))) < 0)
+        json_object_set_new(
+            out, "capabilities",
+            json_incref(json_object_get(out, json_string_value(json_array_get(paths, 0))))) < 0)
         return -ENOMEM;
     return request_data(r, json_incref(out));
 }
@@ -206,10 +213,11 @@ int route_capabilities(struct request *r)
     return e;
 }
 
-/* --- Explain ---------------------------------------------------------------------------------------- */
+/* --- Explain
+ * ---------------------------------------------------------------------------------------- */
 
-/* Somebody else than the caller, in the form in which callers are decided about: what NSS and the store know
- * of them. The request itself stays its caller's. */
+/* Somebody else than the caller, in the form in which callers are decided about: what NSS and the
+ * store know of them. The request itself stays its caller's. */
 struct explain {
     struct request subject;
     int error;
@@ -237,8 +245,13 @@ static unsigned caps_of_operation(const char *op)
     static const struct {
         const char *name;
         unsigned caps;
-    } ops[] = {{"read", ACL_READ},   {"list", ACL_LIST},   {"create", ACL_CREATE}, {"update", ACL_UPDATE},
-               {"write", ACL_CREATE | ACL_UPDATE}, {"delete", ACL_DELETE}, {"patch", ACL_PATCH}};
+    } ops[] = {{"read", ACL_READ},
+               {"list", ACL_LIST},
+               {"create", ACL_CREATE},
+               {"update", ACL_UPDATE},
+               {"write", ACL_CREATE | ACL_UPDATE},
+               {"delete", ACL_DELETE},
+               {"patch", ACL_PATCH}};
     for (size_t i = 0; op && i < ARRAY_LEN(ops); i++) {
         if (strcmp(op, ops[i].name) == 0)
             return ops[i].caps;
@@ -341,7 +354,8 @@ static int explain_uid(struct request *r, const char *number)
 {
     struct explain *x = r->state;
     unsigned long uid = strtoul(number, NULL, 10);
-    if (!number[0] || strlen(number) > 10 || strspn(number, "0123456789") != strlen(number) || uid >= UINT32_MAX)
+    if (!number[0] || strlen(number) > 10 || strspn(number, "0123456789") != strlen(number) ||
+        uid >= UINT32_MAX)
         return request_error(r, 400, "a uid is a number: uid:1000");
     x->subject.uid = (uid_t)uid;
     return decide_subject(r, &x->subject);
@@ -366,13 +380,15 @@ int route_explain(struct request *r)
     const char *who = json_str(r->body, "principal");
     bool path = json_str(r->body, "path") && caps_of_operation(json_str(r->body, "operation"));
     if (path == (json_str(r->body, "service") != NULL))
-        return request_error(r, 400, "give either an operation (read, list, create, update, delete, "
-                                     "patch) and a path, or a service");
+        return request_error(r, 400,
+                             "give either an operation (read, list, create, update, delete, "
+                             "patch) and a path, or a service");
     bool self = strcmp(who, "self") == 0 || (r->has_person && strcmp(who, r->principal) == 0);
     if (self && !r->has_token)
         return decide_subject(r, r);
     if (!r->allowed)
-        return request_error(r, 403, "permission denied: to explain others' rights needs \"update\" on "
-                                     "sys/explain");
+        return request_error(r, 403,
+                             "permission denied: to explain others' rights needs \"update\" on "
+                             "sys/explain");
     return explain_else(r, who);
 }

@@ -33,17 +33,19 @@ const struct json_field route_fields_unseal[] = {
     {0},
 };
 
-/* --- Status ----------------------------------------------------------------------------------------- */
+/* --- Status
+ * ----------------------------------------------------------------------------------------- */
 
 static json_t *seal_status(struct agent *a)
 {
     unsigned shares = 0, threshold = 0;
     vault_seal_config(a->vault, &shares, &threshold);
     enum vault_state s = vault_state(a->vault);
-    return json_pack("{s:s, s:b, s:b, s:i, s:i, s:i, s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:s}", "type",
-                     "shamir", "initialized", s != VAULT_UNINITIALISED, "sealed", s != VAULT_UNSEALED,
-                     "t", threshold, "n", shares, "progress", a->unsealing ? a->unsealing->n : 0,
-                     "nonce", a->unsealing ? a->unsealing->nonce : "", "version", COUNTERSIGN_VERSION,
+    return json_pack("{s:s, s:b, s:b, s:i, s:i, s:i, s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:s}",
+                     "type", "shamir", "initialized", s != VAULT_UNINITIALISED, "sealed",
+                     s != VAULT_UNSEALED, "t", threshold, "n", shares, "progress",
+                     a->unsealing ? a->unsealing->n : 0, "nonce",
+                     a->unsealing ? a->unsealing->nonce : "", "version", COUNTERSIGN_VERSION,
                      "build_date", "", "migration", 0, "cluster_name", "countersign", "cluster_id",
                      vault_instance(a->vault), "recovery_seal", 1, "storage_type", "sqlite");
 }
@@ -172,20 +174,22 @@ int route_status(struct request *r)
         audit_export_state(a->vault, &waiting, &failing);
     }
     return request_data(
-        r, json_pack("{s:s, s:s, s:b, s:b, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o, s:s, s:I, s:{s:I, s:I, "
-                     "s:o}, s:o}",
-                     "version", COUNTERSIGN_VERSION, "instance", vault_instance(a->vault), "initialized",
-                     vault_state(a->vault) != VAULT_UNINITIALISED, "sealed", !open, "since",
-                     stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c->pending, "active",
-                     (json_int_t)c->active, "revoking", (json_int_t)c->revoking, "quarantined",
-                     (json_int_t)c->quarantined, "revocations_waiting", (json_int_t)c->revoking,
-                     "oldest_waiting", stamp_or_null(c->oldest_waiting_ms), "connector",
-                     link_up(a->link) ? "up" : "down", "sessions", (json_int_t)sessions, "audit", "seq",
-                     (json_int_t)seq, "waiting", (json_int_t)waiting, "failing_since",
-                     stamp_or_null(failing), "problems", find_problems(r, c, failing)));
+        r, json_pack(
+               "{s:s, s:s, s:b, s:b, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o, s:s, s:I, s:{s:I, s:I, "
+               "s:o}, s:o}",
+               "version", COUNTERSIGN_VERSION, "instance", vault_instance(a->vault), "initialized",
+               vault_state(a->vault) != VAULT_UNINITIALISED, "sealed", !open, "since",
+               stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c->pending, "active",
+               (json_int_t)c->active, "revoking", (json_int_t)c->revoking, "quarantined",
+               (json_int_t)c->quarantined, "revocations_waiting", (json_int_t)c->revoking,
+               "oldest_waiting", stamp_or_null(c->oldest_waiting_ms), "connector",
+               link_up(a->link) ? "up" : "down", "sessions", (json_int_t)sessions, "audit", "seq",
+               (json_int_t)seq, "waiting", (json_int_t)waiting, "failing_since",
+               stamp_or_null(failing), "problems", find_problems(r, c, failing)));
 }
 
-/* --- Init ------------------------------------------------------------------------------------------- */
+/* --- Init
+ * ------------------------------------------------------------------------------------------- */
 
 static int add_share(json_t *hex, json_t *base64, const uint8_t share[SHARE_LEN])
 {
@@ -230,7 +234,8 @@ static int put_secret(json_t *out, const char *name, const uint8_t key[VAULT_KEY
 static bool sizes(struct request *r, unsigned *n, unsigned *t)
 {
     *n = (unsigned)json_int(r->body, "recovery_shares", json_int(r->body, "secret_shares", 5));
-    *t = (unsigned)json_int(r->body, "recovery_threshold", json_int(r->body, "secret_threshold", *n < 3 ? *n : 3));
+    *t = (unsigned)json_int(r->body, "recovery_threshold",
+                            json_int(r->body, "secret_threshold", *n < 3 ? *n : 3));
     return *t <= *n && (*t >= 2 || *n == 1);
 }
 
@@ -255,9 +260,10 @@ int route_init(struct request *r)
     if (vault_state(r->agent->vault) != VAULT_UNINITIALISED)
         return request_error(r, 400, "the agent is already initialised");
     if (!sizes(r, &n, &t))
-        return request_error(r, 400, "the threshold must be at least 2 and at most the number of shares "
-                                     "(or both 1)");
-    const char *operator = json_str(r->body, "operator");
+        return request_error(r, 400,
+                             "the threshold must be at least 2 and at most the number of shares "
+                             "(or both 1)");
+    const char *operator= json_str(r->body, "operator");
     if (start_operator_ok(operator, why, sizeof(why)) != 0)
         return request_error(r, 400, "operator: %s", why);
     _cleanup_json_ json_t *out = json_object();
@@ -270,13 +276,16 @@ int route_init(struct request *r)
         e = json_set_str(out, "root_token", token);
     mem_wipe(token, sizeof(token));
     if (e < 0 && vault_state(r->agent->vault) != VAULT_UNINITIALISED)
-        return request_error(r, 500, "the store was made, but not filled (%s), and its keys are lost: remove the "
-                                     "store's file, restart the agent and run init again",
-                             strerror(-e));
+        return request_error(
+            r, 500,
+            "the store was made, but not filled (%s), and its keys are lost: remove the "
+            "store's file, restart the agent and run init again",
+            strerror(-e));
     return e < 0 ? e : request_data(r, json_incref(out));
 }
 
-/* --- Unseal ----------------------------------------------------------------------------------------- */
+/* --- Unseal
+ * ----------------------------------------------------------------------------------------- */
 
 static void forget_progress(struct agent *a)
 {
@@ -342,8 +351,8 @@ static int unseal_by_share(struct request *r, const char *text)
     unsigned shares, threshold;
     vault_seal_config(a->vault, &shares, &threshold);
     if (decode_share(text, share, sizeof(share), &n) < 0 || n != sizeof(share))
-        return request_error(r, 400, "'key' must be one recovery share, in hex or base64 (%d bytes)",
-                             SHARE_LEN);
+        return request_error(
+            r, 400, "'key' must be one recovery share, in hex or base64 (%d bytes)", SHARE_LEN);
     if (!a->unsealing) {
         a->unsealing = calloc(1, sizeof(*a->unsealing));
         if (!a->unsealing)
@@ -377,7 +386,8 @@ int route_unseal(struct request *r)
     return request_error(r, 400, "'key' (a recovery share) must be given");
 }
 
-/* --- Seal, rotate: after the turn's commit ----------------------------------------------------------- */
+/* --- Seal, rotate: after the turn's commit
+ * ----------------------------------------------------------- */
 
 static void seal_now(void *data)
 {
@@ -402,7 +412,8 @@ static void rotate_now(void *data)
 {
     struct agent *a = data;
     if (vault_rotate(a->vault) < 0)
-        agent_alert(a, "rotate failed", "a new data key could not be made; the old one stays in use");
+        agent_alert(a, "rotate failed",
+                    "a new data key could not be made; the old one stays in use");
 }
 
 int route_rotate(struct request *r)

@@ -36,22 +36,24 @@ const struct json_field route_fields_accessor[] = {
 
 static const char *const no_such_token = "bad token";
 
-/* --- Create ------------------------------------------------------------------------------------------ */
+/* --- Create
+ * ------------------------------------------------------------------------------------------ */
 
 static bool is_root_caller(const struct request *r)
 {
     return r->has_token && r->token.root;
 }
 
-/* What a child may have: what the caller has. A host principal gives the policies of the bindings that
- * are satisfied right now. */
+/* What a child may have: what the caller has. A host principal gives the policies of the bindings
+ * that are satisfied right now. */
 static json_t *own_policies(struct request *r)
 {
     struct decide_facts f;
     struct decide_proof proofs[REQUEST_PROOFS];
     if (r->has_token)
         return json_incref(r->token.policies);
-    return request_facts(r, &f, proofs) == 0 ? decide_policies(rules_view(r->agent->rules), &f) : NULL;
+    return request_facts(r, &f, proofs) == 0 ? decide_policies(rules_view(r->agent->rules), &f)
+                                             : NULL;
 }
 
 static int add_once(json_t *list, const char *name)
@@ -70,19 +72,22 @@ static int choose_policies(struct request *r, bool sudo, json_t **out)
         return -ENOMEM;
     if (json_array_size(wish) == 0)
         wish = own;
-    json_array_foreach (wish, i, name) {
+    json_array_foreach(wish, i, name)
+    {
         const char *text = json_string_value(name);
         bool has = json_has_str(own, text) || strcmp(text, "default") == 0;
         if (!has && (!sudo || (strcmp(text, "root") == 0 && !is_root_caller(r))))
-            return request_error(r, 400, "child policies must be subset of parent: \"%.100s\" is not among "
-                                         "the caller's policies",
+            return request_error(r, 400,
+                                 "child policies must be subset of parent: \"%.100s\" is not among "
+                                 "the caller's policies",
                                  text) < 0
                        ? -ENOMEM
                        : 1;
         if (add_once(list, text) < 0)
             return -ENOMEM;
     }
-    json_array_foreach (own, i, name) { /* denials can't be left behind */
+    json_array_foreach(own, i, name)
+    { /* denials can't be left behind */
         if (json_string_value(name)[0] == '!' && add_once(list, json_string_value(name)) < 0)
             return -ENOMEM;
     }
@@ -95,15 +100,17 @@ static int choose_policies(struct request *r, bool sudo, json_t **out)
 
 static int answer_token(struct request *r, const struct token *t, const char *text, int64_t ttl)
 {
-    r->auth = json_pack("{s:s, s:s, s:O, s:O, s:[], s:O?, s:I, s:b, s:s, s:s, s:b, s:n, s:I}", "client_token",
-                        text, "accessor", t->accessor, "policies", t->policies, "token_policies", t->policies,
-                        "identity_policies", "metadata", t->meta, "lease_duration", (json_int_t)ttl,
-                        "renewable", t->renewable, "entity_id", "", "token_type", "service", "orphan",
-                        t->parent[0] == '\0', "mfa_requirement", "num_uses", (json_int_t)t->num_uses);
+    r->auth = json_pack("{s:s, s:s, s:O, s:O, s:[], s:O?, s:I, s:b, s:s, s:s, s:b, s:n, s:I}",
+                        "client_token", text, "accessor", t->accessor, "policies", t->policies,
+                        "token_policies", t->policies, "identity_policies", "metadata", t->meta,
+                        "lease_duration", (json_int_t)ttl, "renewable", t->renewable, "entity_id",
+                        "", "token_type", "service", "orphan", t->parent[0] == '\0',
+                        "mfa_requirement", "num_uses", (json_int_t)t->num_uses);
     return r->auth ? 0 : -ENOMEM;
 }
 
-static int fill_spec(struct request *r, bool orphan, bool sudo, struct token_spec *s, char *display, size_t n)
+static int fill_spec(struct request *r, bool orphan, bool sudo, struct token_spec *s, char *display,
+                     size_t n)
 {
     const char *name = json_str(r->body, "display_name");
     snprintf(display, n, name ? "token-%s" : "token", name);
@@ -123,21 +130,28 @@ static int fill_spec(struct request *r, bool orphan, bool sudo, struct token_spe
     /* Over the Unix socket a token is the kernel-attested caller's; it dies with their session. */
     s->has_uid = r->peer.known && !is_root_caller(r);
     s->uid = r->peer.uid;
-    s->session = !r->has_token && r->has_session ? r->session.id : r->has_token ? r->token.session : NULL;
+    s->session = !r->has_token && r->has_session ? r->session.id
+                 : r->has_token                  ? r->token.session
+                                                 : NULL;
     if (s->session && !s->session[0])
         s->session = NULL;
     if ((no_parent && !orphan && r->has_token && !sudo) || (s->given_id && !sudo))
-        return request_error(r, 400, "root or sudo privileges required to create orphan tokens or to choose a "
-                                     "token's id") < 0
+        return request_error(
+                   r, 400,
+                   "root or sudo privileges required to create orphan tokens or to choose a "
+                   "token's id") < 0
                    ? -ENOMEM
                    : 1;
     if (s->period && !sudo)
-        return request_error(r, 400, "root or sudo privileges required to create periodic token") < 0 ? -ENOMEM : 1;
+        return request_error(r, 400, "root or sudo privileges required to create periodic token") <
+                       0
+                   ? -ENOMEM
+                   : 1;
     return 0;
 }
 
-/* What the binding that let a host principal in says about time also holds for what is made of it, renewals
- * included. */
+/* What the binding that let a host principal in says about time also holds for what is made of it,
+ * renewals included. */
 static void bound_by_binding(const struct request *r, struct token_spec *s)
 {
     int64_t ttl = r->decision.ttl, most = r->decision.max_ttl;
@@ -191,18 +205,22 @@ int route_token_create_orphan(struct request *r)
     return create(r, true);
 }
 
-/* --- Lookup ------------------------------------------------------------------------------------------ */
+/* --- Lookup
+ * ------------------------------------------------------------------------------------------ */
 
 int route_token_lookup_self(struct request *r)
 {
     if (!r->has_token)
-        return request_error(r, 403, "permission denied: there is no token to look up; the kernel says you are "
-                                     "%s",
-                             r->principal);
+        return request_error(
+            r, 403,
+            "permission denied: there is no token to look up; the kernel says you are "
+            "%s",
+            r->principal);
     return request_data(r, token_to_json(&r->token, r->token_text, r->now_ms));
 }
 
-/* The token a request is about, by its text or accessor; else an answer stands in r and *found is false. */
+/* The token a request is about, by its text or accessor; else an answer stands in r and *found is
+ * false. */
 static int find(struct request *r, struct token *t, bool *found)
 {
     const char *text = json_str(r->body, "token"), *accessor = json_str(r->body, "accessor");
@@ -233,7 +251,8 @@ int route_token_lookup_accessor(struct request *r)
     return route_token_lookup(r);
 }
 
-/* --- Renew ------------------------------------------------------------------------------------------- */
+/* --- Renew
+ * ------------------------------------------------------------------------------------------- */
 
 static int renew(struct request *r, struct token *t, const char *text)
 {
@@ -269,7 +288,8 @@ int route_token_renew_accessor(struct request *r)
     return route_token_renew(r);
 }
 
-/* --- Revoke ------------------------------------------------------------------------------------------ */
+/* --- Revoke
+ * ------------------------------------------------------------------------------------------ */
 
 /* A token's leases die with it. */
 static int token_gone(const char *id, void *data)

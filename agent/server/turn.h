@@ -1,8 +1,8 @@
 /* One loop, one writer, one commit a turn.
  *
- * Work that reads or changes the store is queued as an item and runs in the next turn: each item inside
- * its own mark, all inside one transaction; then one commit, then the effects, then each item's done().
- * PAM items run before API items. A failed commit fails every item of its turn. */
+ * Work that reads or changes the store is queued as an item and runs in the next turn: each item
+ * inside its own mark, all inside one transaction; then one commit, then the effects, then each
+ * item's done(). PAM items run before API items. A failed commit fails every item of its turn. */
 #ifndef COUNTERSIGN_SERVER_TURN_H
 #define COUNTERSIGN_SERVER_TURN_H
 
@@ -11,12 +11,7 @@
 #include "base/effect.h"
 #include "vault/vault.h"
 
-enum turn_class {
-    TURN_PAM,
-    TURN_API,
-    TURN_BACKGROUND,
-    TURN_CLASSES
-};
+enum turn_class { TURN_PAM, TURN_API, TURN_BACKGROUND, TURN_CLASSES };
 
 /* Runs inside the turn. A negative value takes back everything this item did (rows, audit lines,
  * effects). */

@@ -13,9 +13,9 @@
 #include "identity/token.h"
 #include "vault/audit.h"
 
-#define TICK_MS 30000     /* the longest time between two looks */
-#define EXPORT_MS 1000    /* from an audit line in its file to that file on the disk */
-#define DUE_BATCH 256     /* rows that one turn drives */
+#define TICK_MS 30000  /* the longest time between two looks */
+#define EXPORT_MS 1000 /* from an audit line in its file to that file on the disk */
+#define DUE_BATCH 256  /* rows that one turn drives */
 #define SWEEP_BATCH 512
 
 struct leader {
@@ -36,7 +36,8 @@ struct watch {
     bool tick_failed, export_failed; /* said already */
 };
 
-/* --- Sessions --------------------------------------------------------------------------------------- */
+/* --- Sessions
+ * --------------------------------------------------------------------------------------- */
 
 static int token_gone(const char *id, void *data)
 {
@@ -59,9 +60,9 @@ int watch_end_session(struct agent *a, const char *id, const char *reason)
         e = token_session_ended(a->vault, id, token_gone, a);
     if (e >= 0)
         e = session_close(a->vault, id);
-    _cleanup_json_ json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "event", "close", "session", id,
-                                            "user", s.user, "service", s.service, "leases", (json_int_t)n,
-                                            "reason", reason);
+    _cleanup_json_ json_t *line =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "event", "close", "session", id, "user", s.user,
+                  "service", s.service, "leases", (json_int_t)n, "reason", reason);
     if (e >= 0)
         e = line ? audit_append(a->vault, "session", line) : -ENOMEM;
     return e < 0 ? e : 0;
@@ -98,12 +99,14 @@ static void leader_done(void *data, int error)
 {
     struct leader *l = data;
     if (error) /* found again at the next tick, by its leader not being alive */
-        sd_journal_print(LOG_ERR, "session %s: its end could not be recorded: %s", l->id, strerror(-error));
+        sd_journal_print(LOG_ERR, "session %s: its end could not be recorded: %s", l->id,
+                         strerror(-error));
     unlink_leader(l);
     leader_free(l);
 }
 
-static int on_leader_exit(sd_event_source *s, int fd _unused_, uint32_t revents _unused_, void *data)
+static int on_leader_exit(sd_event_source *s, int fd _unused_, uint32_t revents _unused_,
+                          void *data)
 {
     struct leader *l = data;
     (void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
@@ -159,7 +162,8 @@ static int end_if_dead(const struct session *s, void *data)
     return 0;
 }
 
-/* --- The timer -------------------------------------------------------------------------------------- */
+/* --- The timer
+ * -------------------------------------------------------------------------------------- */
 
 static int sweep(struct watch *w, int64_t now)
 {
@@ -215,9 +219,11 @@ static void tick_done(void *data, int error)
     if (vault_state(w->agent->vault) != VAULT_UNSEALED)
         return;
     if (error && !w->tick_failed)
-        sd_journal_print(LOG_ERR, "what is due could not be done: %s; it is tried again each second, and until then "
-                                  "nothing expires",
-                         strerror(-error));
+        sd_journal_print(
+            LOG_ERR,
+            "what is due could not be done: %s; it is tried again each second, and until then "
+            "nothing expires",
+            strerror(-error));
     w->tick_failed = error != 0;
     arm(w, error ? 1000 : until_next(w));
 }
@@ -240,7 +246,8 @@ void watch_changed(void *data)
         arm(a->watch, until_next(a->watch));
 }
 
-/* --- The audit log's file ----------------------------------------------------------------------------- */
+/* --- The audit log's file
+ * ----------------------------------------------------------------------------- */
 
 /* A log that can't be written is said once, until it can be again. */
 static void note_export(struct watch *w, int outcome)
@@ -249,12 +256,14 @@ static void note_export(struct watch *w, int outcome)
     int64_t failing = 0;
     if (outcome == AUDIT_E_BROKEN)
         agent_alert(w->agent, "audit log damaged",
-                    "the audit log lost or changed lines that were safely in it; the new ones go on behind a "
+                    "the audit log lost or changed lines that were safely in it; the new ones go "
+                    "on behind a "
                     "new header: countersign audit verify");
     audit_export_state(w->agent->vault, &waiting, &failing);
     if (failing && !w->export_failed)
-        agent_alert(w->agent, "audit log not written",
-                    "the audit log can't be written; its lines wait in the store: countersign status");
+        agent_alert(
+            w->agent, "audit log not written",
+            "the audit log can't be written; its lines wait in the store: countersign status");
     w->export_failed = failing != 0;
 }
 
@@ -289,7 +298,8 @@ int watch_new(struct agent *a, struct watch **out)
     if (e >= 0)
         e = sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
     if (e >= 0)
-        e = sd_event_add_time_relative(a->loop, &w->export_timer, CLOCK_MONOTONIC, 0, 0, on_export_due, w);
+        e = sd_event_add_time_relative(a->loop, &w->export_timer, CLOCK_MONOTONIC, 0, 0,
+                                       on_export_due, w);
     if (e >= 0)
         e = sd_event_source_set_enabled(w->export_timer, SD_EVENT_OFF);
     if (e < 0) {
@@ -331,7 +341,8 @@ void watch_free(struct watch *w)
 static int start_turn(void *data)
 {
     struct watch *w = data;
-    struct dead d = {.agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
+    struct dead d = {
+        .agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
     int e = session_each(w->agent->vault, end_if_dead, &d);
     if (e >= 0)
         e = lease_restart(w->agent->leases, clock_wall_ms());

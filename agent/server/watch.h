@@ -9,8 +9,8 @@ struct watch;
 
 int watch_new(struct agent *a, struct watch **out);
 void watch_free(struct watch *w);
-/* After unsealing: sessions whose leader has died meanwhile end, live ones are watched, leases that were
- * under way are driven again, the timer is set. Before sealing: forgets all. */
+/* After unsealing: sessions whose leader has died meanwhile end, live ones are watched, leases that
+ * were under way are driven again, the timer is set. Before sealing: forgets all. */
 int watch_start(struct watch *w);
 void watch_stop(struct watch *w);
 /* struct lease_ops's changed: data is the agent. The earliest deadline is looked at again. */

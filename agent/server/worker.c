@@ -10,8 +10,9 @@
 
 #include "base/mem.h"
 
-/* A job is shared by the loop, which waits for it, and the thread that works on it. `told`, `deadline` and
- * the list of all belong to the loop alone; where it stands in the lines is under the mutex. */
+/* A job is shared by the loop, which waits for it, and the thread that works on it. `told`,
+ * `deadline` and the list of all belong to the loop alone; where it stands in the lines is under
+ * the mutex. */
 struct job {
     TAILQ_ENTRY(job) by_line; /* waiting, or finished */
     LIST_ENTRY(job) by_all;
@@ -41,9 +42,11 @@ struct workers {
     LIST_HEAD(, job) all;
 };
 
-/* --- Threads -------------------------------------------------------------------------------------- */
+/* --- Threads
+ * -------------------------------------------------------------------------------------- */
 
-/* With the lock held, which it gives up. What jobs still point to is their owners' and not ours to free. */
+/* With the lock held, which it gives up. What jobs still point to is their owners' and not ours to
+ * free. */
 static void leave(struct workers *w)
 {
     bool last = --w->refs == 0;
@@ -108,7 +111,8 @@ static int start_thread(struct workers *w)
     return -r;
 }
 
-/* --- The loop's side ------------------------------------------------------------------------------ */
+/* --- The loop's side
+ * ------------------------------------------------------------------------------ */
 
 static void job_free(struct job *j)
 {
@@ -181,8 +185,9 @@ int workers_new(sd_event *loop, unsigned threads, unsigned queue, struct workers
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
     w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int r = w->event_fd < 0 ? -errno
-                            : sd_event_add_io(loop, &w->source, w->event_fd, EPOLLIN, on_finished, w);
+    int r = w->event_fd < 0
+                ? -errno
+                : sd_event_add_io(loop, &w->source, w->event_fd, EPOLLIN, on_finished, w);
     for (unsigned i = 0; i < threads && r >= 0; i++)
         r = start_thread(w);
     if (r < 0) {
@@ -212,10 +217,11 @@ int workers_run(struct workers *w, void (*work)(void *data), void (*done)(void *
     struct job *j = calloc(1, sizeof(*j));
     if (!j)
         return -ENOMEM;
-    *j = (struct job){.workers = w, .work = work, .done = done, .free_late = free_late, .data = data};
+    *j = (struct job){
+        .workers = w, .work = work, .done = done, .free_late = free_late, .data = data};
     LIST_INSERT_HEAD(&w->all, j, by_all);
-    int r = sd_event_add_time_relative(w->loop, &j->deadline, CLOCK_MONOTONIC, deadline_ms * 1000, 0,
-                                       on_deadline, j);
+    int r = sd_event_add_time_relative(w->loop, &j->deadline, CLOCK_MONOTONIC, deadline_ms * 1000,
+                                       0, on_deadline, j);
     if (r < 0) {
         job_free(j);
         return r;

@@ -9,14 +9,14 @@ struct workers;
 
 /* threads >= 1; queue: how many jobs may wait. 0 or -errno. */
 int workers_new(sd_event *loop, unsigned threads, unsigned queue, struct workers **out);
-/* Waits for nothing: a thread that hangs in NSS is left behind with its job's data, which must outlive it.
- * No job is told any more. Not from within a done(). */
+/* Waits for nothing: a thread that hangs in NSS is left behind with its job's data, which must
+ * outlive it. No job is told any more. Not from within a done(). */
 void workers_free(struct workers *w);
 
 /* Runs work(data) on a thread, then done(data, 0) on the loop. When the deadline passes first,
- * done(data, -ETIMEDOUT) is called on the loop and, whenever work returns (at once when it had not begun),
- * free_late(data) on the loop or, at shutdown, never; data must not be touched by the loop between. Returns 0, -EBUSY when the
- * queue is full, -ENOMEM; then nothing is called. */
+ * done(data, -ETIMEDOUT) is called on the loop and, whenever work returns (at once when it had not
+ * begun), free_late(data) on the loop or, at shutdown, never; data must not be touched by the loop
+ * between. Returns 0, -EBUSY when the queue is full, -ENOMEM; then nothing is called. */
 int workers_run(struct workers *w, void (*work)(void *data), void (*done)(void *data, int error),
                 void (*free_late)(void *data), void *data, uint64_t deadline_ms);
 

@@ -25,6 +25,7 @@ SOCKET=/run/countersign/agent.sock
 ADMIN_PASSWORD=$(tr -dc a-z0-9 </dev/urandom | head -c 20) || true
 STAGE_AHEAD=1
 TOTP=""
+[[ -t 1 && -z ${NO_COLOR-} ]] || export TERM=dumb # what programs print on their terminal is read, and shown as it is
 declare -A SECRET STEP SKEW RECOVERY
 
 host() {

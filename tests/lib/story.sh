@@ -425,6 +425,7 @@ countersign write database/roles/shop-slow db_name=shop creation_statements=@slo
 # --- 10. -----------------------------------------------------------------------------------------------
 
 AUDIT=/var/log/countersign/audit.log
+COPY=/root/copy.log
 
 # The hour of a record in the middle becomes another one.
 flip_a_byte() { # FROM TO
@@ -433,17 +434,17 @@ flip_a_byte() { # FROM TO
         sed -i -E "${line}s/(\"time\":\"[0-9-]+T[0-9]).(:?)/\\1x\\2/" "$2" && ! cmp "$1" "$2"' sh "$1" "$2"
 }
 
-story_audit() {
+story_audit() { # [FILE]: where it is not in its usual place
     step 10 "What happened can't be rewritten"
     say "Each audit record carries a keyed hash of itself and of the one before."
     typed root "tail -n 1 $AUDIT"
     ok "all of this was recorded" inside tail -n 1 "$AUDIT"
-    typed root "countersign audit verify"
-    ok "the chain is whole" inside countersign audit verify
+    typed root "countersign audit verify $*"
+    ok "the chain is whole" inside countersign audit verify "$@"
     typed root "cp $AUDIT copy.log; # one byte is changed in it"
-    ok "somebody edits a copy" flip_a_byte "$AUDIT" /root/copy.log
+    ok "somebody edits a copy" flip_a_byte "$AUDIT" "$COPY"
     typed root "countersign audit verify copy.log"
-    exits 2 "that is found" inside countersign audit verify /root/copy.log
+    exits 2 "that is found" inside countersign audit verify "$COPY"
     like "and the record named" "$OUT" '[Rr]ecord [0-9]+|line [0-9]+|seq(uence)? [0-9]+'
 }
 

@@ -506,6 +506,8 @@ check_leases() {
     unlike "and nothing secret is said" "$ANSWER" 'hunter2|SCRAM'
     call GET sys/leases
     is "its pending lease is being taken back" "$(get '[.data.leases[] | select(.state == "revoking")] | length')" 1
+    call PUT sys/leases/revoke "$(jq -c '{lease_id: .data.leases[0].id, sync: true}' <<<"$ANSWER")"
+    refuses "who waits for it is told that it is not gone yet" 502
     call GET sys/status
     like "which the status says" "$(get '.data.problems | join(" ")')" 'tried again'
     call DELETE sys/mounts/database

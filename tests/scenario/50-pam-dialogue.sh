@@ -64,17 +64,22 @@ find_wrapper() {
     return 1
 }
 
-pam() { # SERVICE USER PAMTESTER-ARGS...: answers from stdin; leaves SAID, CODE and TOOK (milliseconds)
-    local begin
+pam() { # SERVICE USER [from=ADDRESS] OPERATIONS...: answers from stdin; leaves SAID, CODE and TOOK (milliseconds)
+    local begin service=$1 user=$2 from=""
+    shift 2
+    if [[ $1 == from=* ]]; then
+        from=${1#from=}
+        shift
+    fi
     begin=$(date +%s%3N)
     CODE=0
     LD_PRELOAD=$WRAPPER PAM_WRAPPER=1 PAM_WRAPPER_SERVICE_DIR="$DIR/services" ASAN_OPTIONS=verify_asan_link_order=0 \
-        timeout 60 pamtester "$@" >"$DIR/said" 2>&1 || CODE=$?
+        timeout 60 pamtester ${from:+"-Irhost=$from"} "$service" "$user" "$@" >"$DIR/said" 2>&1 || CODE=$?
     TOOK=$(($(date +%s%3N) - begin))
     SAID=$(tr -d '\000' <"$DIR/said")
 }
 
-lets_in() { # TEXT ANSWER SERVICE USER PAMTESTER-ARGS...
+lets_in() { # TEXT ANSWER SERVICE USER [from=ADDRESS] OPERATIONS...
     local text=$1 answer=$2
     shift 2
     pam "$@" <<<"$answer"
@@ -82,7 +87,7 @@ lets_in() { # TEXT ANSWER SERVICE USER PAMTESTER-ARGS...
     passed || note "$SAID"
 }
 
-keeps_out() { # TEXT ANSWER WHAT-PAM-SAYS SERVICE USER PAMTESTER-ARGS...
+keeps_out() { # TEXT ANSWER WHAT-PAM-SAYS SERVICE USER [from=ADDRESS] OPERATIONS...
     local text=$1 answer=$2 says=$3
     shift 3
     pam "$@" <<<"$answer"
@@ -138,15 +143,15 @@ check_codes() {
     keeps_out "also at another service" "$now" "$DENIED" sudo "$ADA" authenticate
     stop_agent TERM
     ok "the agent starts again" start_agent
-    keeps_out "and after a restart" "$now" "$DENIED" sshd "$ADA" "-Irhost=192.0.2.1" authenticate
+    keeps_out "and after a restart" "$now" "$DENIED" sshd "$ADA" from=192.0.2.1 authenticate
     lets_in "the next one lets in" "$next" sudo "$ADA" authenticate
-    keeps_out "a wrong one does not" 000000 "$DENIED" sshd "$ADA" "-Irhost=192.0.2.2" authenticate
-    keeps_out "nor one that is too short" 12345 "$DENIED" sshd "$ADA" "-Irhost=192.0.2.3" authenticate
+    keeps_out "a wrong one does not" 000000 "$DENIED" sshd "$ADA" from=192.0.2.2 authenticate
+    keeps_out "nor one that is too short" 12345 "$DENIED" sshd "$ADA" from=192.0.2.3 authenticate
     lets_in "a recovery code lets in" "${RECOVERY[0]}" sshd "$ADA" authenticate
-    keeps_out "once" "${RECOVERY[0]}" "$DENIED" sshd "$ADA" "-Irhost=192.0.2.4" authenticate
+    keeps_out "once" "${RECOVERY[0]}" "$DENIED" sshd "$ADA" from=192.0.2.4 authenticate
     lets_in "written without dashes and in capitals, too" "$(tr -d - <<<"${RECOVERY[1]^^}")" sshd "$ADA" authenticate
     is "eight are left" "$(api GET "sys/factors/$ADA" | jq '.data.factors[] | select(.type == "recovery").remaining')" 8
-    keeps_out "$BEA can't use them" "${RECOVERY[2]}" "$DENIED" sshd "$BEA" "-Irhost=192.0.2.5" authenticate
+    keeps_out "$BEA can't use them" "${RECOVERY[2]}" "$DENIED" sshd "$BEA" from=192.0.2.5 authenticate
 }
 
 # Two at once with one code: the agent has one clock and one writer.
@@ -156,7 +161,7 @@ check_twins() {
     local code i in=0 pids=()
     code=$(totp "$SECRET" 0)
     for i in 1 2 3; do
-        (pam sshd "$DAN" "-Irhost=192.0.2.$i" authenticate <<<"$code" && exit "$CODE") >/dev/null 2>&1 &
+        (pam sshd "$DAN" from=192.0.2.$i authenticate <<<"$code" && exit "$CODE") >/dev/null 2>&1 &
         pids+=($!)
         cp "$DIR/said" "$DIR/said.$i" 2>/dev/null || true
     done
@@ -166,15 +171,15 @@ check_twins() {
 
 check_guessing() {
     ok "$CAL enrols" enrol "$CAL"
-    lets_in "and logs in from where they always do" "${RECOVERY[0]}" sshd "$CAL" "-Irhost=198.51.100.1" authenticate
+    lets_in "and logs in from where they always do" "${RECOVERY[0]}" sshd "$CAL" from=198.51.100.1 authenticate
     local i
-    for i in 1 2 3 4 5; do pam sshd "$CAL" "-Irhost=203.0.113.9" authenticate <<<00000"$i"; done
+    for i in 1 2 3 4 5; do pam sshd "$CAL" from=203.0.113.9 authenticate <<<00000"$i"; done
     like "guesses get slower" "$TOOK" '^[0-9]{4,}'
     keeps_out "and then nobody is even asked" "${RECOVERY[1]}" 'pamtester: Have exhausted maximum number of retries' \
-        sshd "$CAL" "-Irhost=203.0.113.9" authenticate
+        sshd "$CAL" from=203.0.113.9 authenticate
     like "but told for how long" "$SAID" 'Try again in [0-9]+m'
     unlike "without a prompt" "$SAID" 'code: '
-    lets_in "the usual place is not touched" "${RECOVERY[1]}" sshd "$CAL" "-Irhost=198.51.100.1" authenticate
+    lets_in "the usual place is not touched" "${RECOVERY[1]}" sshd "$CAL" from=198.51.100.1 authenticate
     is "the lock can be seen" "$(api GET "sys/factors/$CAL" | jq '.data.locked_until != null')" true
 }
 
@@ -189,7 +194,8 @@ check_passphrases() {
     lets_in "one that has the length of a recovery code does, too" "$long" vault-door "$EVE" authenticate
     api POST "sys/factors/$EVE/passphrase" "{\"passphrase\":\"$digits\"}"
     lets_in "and one of digits" "$digits" vault-door "$EVE" authenticate
-    keeps_out "where a code is asked for, it is none" "$digits" "$DENIED" sudo-only-codes "$EVE" authenticate
+    api PUT sys/bindings/codes '{"principals":["*"],"services":["codes-door"],"mfa":{"factors":["totp","recovery"]}}' >/dev/null
+    keeps_out "where a code is asked for, it is none" "$digits" "$DENIED" codes-door "$EVE" authenticate
     fails "a short one is not taken" api POST "sys/factors/$EVE/passphrase" '{"passphrase":"short"}'
 }
 
@@ -203,10 +209,10 @@ check_bindings() {
     keeps_out "and has no account there" "" 'pamtester: Permission denied' door "$CAL" acct_mgmt
     lets_in "an account at a service that nobody named is not our business" "" cron "$CAL" acct_mgmt
     api PUT sys/enrolment '{"mode":"grace","until":"2099-01-01"}'
-    lets_in "within their grace people without a factor get in" "" sshd "$BEA" "-Irhost=192.0.2.77" authenticate
-    keeps_out "those with one are asked" 000000 "$DENIED" sshd "$DAN" "-Irhost=192.0.2.77" authenticate
+    lets_in "within their grace people without a factor get in" "" sshd "$BEA" from=192.0.2.77 authenticate
+    keeps_out "those with one are asked" 000000 "$DENIED" sshd "$DAN" from=192.0.2.77 authenticate
     api PUT sys/enrolment '{"mode":"required"}'
-    keeps_out "and then it is over" 000000 "$DENIED" sshd "$BEA" "-Irhost=192.0.2.78" authenticate
+    keeps_out "and then it is over" 000000 "$DENIED" sshd "$BEA" from=192.0.2.78 authenticate
 }
 
 check_user_socket() {
@@ -242,7 +248,7 @@ check_hang_up() {
             ASAN_OPTIONS=verify_asan_link_order=0 exec timeout -s KILL 0.5 pamtester sshd "$DAN" authenticate) >/dev/null 2>&1 &
     done
     sleep 1
-    lets_in "callers that die in the middle keep nobody else out" "${TWIN_RECOVERY[0]}" sshd "$DAN" "-Irhost=192.0.2.99" \
+    lets_in "callers that die in the middle keep nobody else out" "${TWIN_RECOVERY[0]}" sshd "$DAN" from=192.0.2.99 \
         authenticate
 }
 
@@ -252,7 +258,7 @@ check_away() {
     keeps_out "nor at the account hook" "" "$UNAVAILABLE" sshd "$ADA" acct_mgmt
     curl -fsS --unix-socket "$DIR/dev/agent.sock" -X PUT --data "{\"credential\":\"$(base64 -w0 "$DIR/dev/unseal-key")\"}" \
         http://localhost/v1/sys/unseal >/dev/null
-    lets_in "unsealed, it goes on" "${TWIN_RECOVERY[1]}" sshd "$DAN" "-Irhost=192.0.2.99" authenticate
+    lets_in "unsealed, it goes on" "${TWIN_RECOVERY[1]}" sshd "$DAN" from=192.0.2.99 authenticate
     stop_agent TERM
     keeps_out "away: not to be had" "" "$UNAVAILABLE" sshd "$ADA" authenticate
     keeps_out "nor at the account hook" "" "$UNAVAILABLE" sshd "$ADA" acct_mgmt
@@ -276,7 +282,8 @@ main() {
     done
     find_wrapper || bail "libpam-wrapper is not installed"
     mkdir "$DIR/services"
-    for tool in sshd sudo cron door vault-door sudo-only-codes; do service "$tool" "agent_uid=$(id -u)"; done
+    printf 'auth required pam_deny.so\naccount required pam_deny.so\nsession required pam_deny.so\n' >"$DIR/services/other"
+    for tool in sshd sudo cron door vault-door codes-door; do service "$tool" "agent_uid=$(id -u)"; done
     ok "the agent starts" start_agent
     passed || bail "nothing more can be tried"
     check_strangers

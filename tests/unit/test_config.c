@@ -43,7 +43,7 @@ static void quiet(bool on)
 
 static int read_args(const char *const *args)
 {
-    char *argv[16] = {(char *)(uintptr_t)"countersignd"};
+    char *argv[16] = {(char *)(uintptr_t) "countersignd"};
     int argc = 1;
     for (; args[argc - 1]; argc++)
         argv[argc] = (char *)(uintptr_t)args[argc - 1];
@@ -103,8 +103,10 @@ static void test_precedence(void **state)
 static void test_bad_files(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"stor = \"/x\"\n",        "store = 7\n",           "store = [\"/x\"]\n", "store \"x\" { }\n",
-                                      "store = \"/x\n",          "store = \"/x\"\nstore = \"/y\"\n", "dev = true\n",     "listen = \"127.0.0.1:1\"\n"};
+    static const char *const bad[] = {"stor = \"/x\"\n",    "store = 7\n",
+                                      "store = [\"/x\"]\n", "store \"x\" { }\n",
+                                      "store = \"/x\n",     "store = \"/x\"\nstore = \"/y\"\n",
+                                      "dev = true\n",       "listen = \"127.0.0.1:1\"\n"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         write_file(bad[i]);
         if (READ("--config", file) != -EINVAL)
@@ -136,8 +138,11 @@ static void test_dev(void **state)
     assert_string_equal(c.listen, "127.0.0.1:0");
     const struct {
         const char *is, *name;
-    } rows[] = {{c.store, "agent.db"}, {c.audit_log, "audit.log"}, {c.agent_socket, "agent.sock"},
-                {c.pam_socket, "pam.sock"}, {c.pam_user_socket, "pam-user.sock"}};
+    } rows[] = {{c.store, "agent.db"},
+                {c.audit_log, "audit.log"},
+                {c.agent_socket, "agent.sock"},
+                {c.pam_socket, "pam.sock"},
+                {c.pam_user_socket, "pam-user.sock"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         snprintf(want, sizeof(want), "%s/%s", below, rows[i].name);
         assert_string_equal(rows[i].is, want);
@@ -149,7 +154,8 @@ static void test_dev(void **state)
     assert_int_equal(rmdir(below), 0);
 }
 
-/* Goal: dev's flags are nothing without dev, dev nothing without a folder, and nothing else is swallowed. */
+/* Goal: dev's flags are nothing without dev, dev nothing without a folder, and nothing else is
+ * swallowed. */
 static void test_bad_flags(void **state)
 {
     (void)state;

@@ -44,7 +44,8 @@ static void on_up(void *data _unused_)
 static void connect_fake(void)
 {
     int pair[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+                     0);
     assert_int_equal(link_attach(w.link, pair[0]), 0);
     w.fd = pair[1];
 }
@@ -219,7 +220,8 @@ static void test_away(void **state)
     assert_null(heard());
 }
 
-/* Goal: a hang-up fails what waits, in the order of asking, and the next connector finds a clean link. */
+/* Goal: a hang-up fails what waits, in the order of asking, and the next connector finds a clean
+ * link. */
 static void test_hang_up(void **state)
 {
     (void)state;
@@ -240,15 +242,16 @@ static void test_hang_up(void **state)
     is_told(&c, true, "");
 }
 
-/* Goal: a connector of another version, garbage, an array or a frame that is too long ends the connection, and
- * with it what was asked. */
+/* Goal: a connector of another version, garbage, an array or a frame that is too long ends the
+ * connection, and with it what was asked. */
 static void test_garbage(void **state)
 {
     (void)state;
     static char huge[CONNECTOR_FRAME_MAX + 2];
     memset(huge, ' ', sizeof(huge) - 1);
     memcpy(huge, "{}", 2);
-    const char *const bad[] = {"nonsense", "[1]", "\"hello\"", "{\"id\": 1", "{\"a\":1,\"a\":2}", "\xff\xfe", huge};
+    const char *const bad[] = {"nonsense",          "[1]",      "\"hello\"", "{\"id\": 1",
+                               "{\"a\":1,\"a\":2}", "\xff\xfe", huge};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct told a = {0};
         greet();
@@ -258,8 +261,9 @@ static void test_garbage(void **state)
         is_told(&a, false, "unreachable");
         assert_int_equal(close(w.fd), 0);
     }
-    static const char *const versions[] = {"{\"hello\": 2}", "{\"hello\": 0}", "{}", "{\"id\": 1, \"ok\": true}",
-                                           "{\"hello\": \"x\"}", "nonsense"};
+    static const char *const versions[] = {
+        "{\"hello\": 2}",     "{\"hello\": 0}", "{}", "{\"id\": 1, \"ok\": true}",
+        "{\"hello\": \"x\"}", "nonsense"};
     for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
         connect_fake();
         say(versions[i]);
@@ -308,7 +312,8 @@ static void test_too_large(void **state)
     is_told(&b, true, "");
 }
 
-/* Goal: a connector that doesn't read is "busy", not waited for; no more than LINK_PENDING_MAX wait. */
+/* Goal: a connector that doesn't read is "busy", not waited for; no more than LINK_PENDING_MAX
+ * wait. */
 static void test_silent(void **state)
 {
     (void)state;
@@ -398,9 +403,12 @@ static void test_listen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_hello),   TEST(test_answers),   TEST(test_unknown_ids), TEST(test_away),
-        TEST(test_hang_up), TEST(test_garbage),   TEST(test_replaced),    TEST(test_too_large),
-        TEST(test_silent),  TEST(test_ask_from_answer), TEST(test_timeout), TEST(test_listen),
+        TEST(test_hello),       TEST(test_answers),
+        TEST(test_unknown_ids), TEST(test_away),
+        TEST(test_hang_up),     TEST(test_garbage),
+        TEST(test_replaced),    TEST(test_too_large),
+        TEST(test_silent),      TEST(test_ask_from_answer),
+        TEST(test_timeout),     TEST(test_listen),
     };
     json_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

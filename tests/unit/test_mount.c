@@ -32,7 +32,8 @@ static int enable(const char *path)
 {
     json_t *options = json_pack("{s:s}", "version", "2");
     w.why[0] = '\0';
-    int r = mounts_enable(w.mounts, w.v, w.effects, path, "kv", "words", options, 60, 3600, w.why, sizeof(w.why));
+    int r = mounts_enable(w.mounts, w.v, w.effects, path, "kv", "words", options, 60, 3600, w.why,
+                          sizeof(w.why));
     json_decref(options);
     return r;
 }
@@ -43,7 +44,8 @@ static void enabled(const char *path)
     effects_run(w.effects);
 }
 
-/* Goal: a mount is there after its turn, is found by what lies below it, and after a restart still. */
+/* Goal: a mount is there after its turn, is found by what lies below it, and after a restart still.
+ */
 static void test_life(void **state)
 {
     (void)state;
@@ -67,7 +69,8 @@ static void test_life(void **state)
     assert_int_equal(mounts_count(w.mounts), 0);
     assert_int_equal(mounts_load(w.mounts, w.v), 0);
     assert_int_equal(mounts_count(w.mounts), 0);
-    assert_int_equal(mounts_disable(w.mounts, w.v, w.effects, "kv", w.why, sizeof(w.why)), MOUNT_E_NONE);
+    assert_int_equal(mounts_disable(w.mounts, w.v, w.effects, "kv", w.why, sizeof(w.why)),
+                     MOUNT_E_NONE);
 }
 
 /* Goal: what a mount kept goes with it. */
@@ -87,10 +90,26 @@ static void test_disable_empties(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",      "/",     "/kv",  "sys",   "sys/x", "auth",  "auth/token", "identity", "cubbyhole",
-                                      "audit", "a//b",  "a/../b", "..",  "a b",   "a\n",   "\xc3\xa4",   "a%2fb",
-                                      "this/path/is/longer/than/a/mount/path/may/be/this/path/is/longer/than/a/mount/path/may/be/"
-                                      "this/path/is/longer/than/a/mount/path/may/be"};
+    static const char *const bad[] = {
+        "",
+        "/",
+        "/kv",
+        "sys",
+        "sys/x",
+        "auth",
+        "auth/token",
+        "identity",
+        "cubbyhole",
+        "audit",
+        "a//b",
+        "a/../b",
+        "..",
+        "a b",
+        "a\n",
+        "\xc3\xa4",
+        "a%2fb",
+        "this/path/is/longer/than/a/mount/path/may/be/this/path/is/longer/than/a/mount/path/may/be/"
+        "this/path/is/longer/than/a/mount/path/may/be"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         if (enable(bad[i]) != MOUNT_E_REFUSED)
             fail_msg("\"%s\" is taken", bad[i]);
@@ -102,11 +121,13 @@ static void test_refused(void **state)
         assert_int_equal(enable(overlaps[i]), MOUNT_E_REFUSED);
     enabled("a/bc");
     enabled("sysx");
-    assert_int_equal(mounts_enable(w.mounts, w.v, w.effects, "x", "teapot", NULL, NULL, 0, 0, w.why, sizeof(w.why)),
+    assert_int_equal(mounts_enable(w.mounts, w.v, w.effects, "x", "teapot", NULL, NULL, 0, 0, w.why,
+                                   sizeof(w.why)),
                      MOUNT_E_REFUSED);
 }
 
-/* Goal: two requests of one turn can't take the same path, change what is going, or bring back what went. */
+/* Goal: two requests of one turn can't take the same path, change what is going, or bring back what
+ * went. */
 static void test_same_turn(void **state)
 {
     (void)state;
@@ -116,8 +137,10 @@ static void test_same_turn(void **state)
     assert_int_equal(enable("kv/below"), MOUNT_E_REFUSED);
     effects_run(w.effects);
     assert_int_equal(mounts_disable(w.mounts, w.v, w.effects, "kv", w.why, sizeof(w.why)), 0);
-    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "kv", change, w.why, sizeof(w.why)), MOUNT_E_REFUSED);
-    assert_int_equal(mounts_disable(w.mounts, w.v, w.effects, "kv", w.why, sizeof(w.why)), MOUNT_E_REFUSED);
+    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "kv", change, w.why, sizeof(w.why)),
+                     MOUNT_E_REFUSED);
+    assert_int_equal(mounts_disable(w.mounts, w.v, w.effects, "kv", w.why, sizeof(w.why)),
+                     MOUNT_E_REFUSED);
     effects_run(w.effects);
     assert_int_equal(mounts_load(w.mounts, w.v), 0);
     assert_int_equal(mounts_count(w.mounts), 0);
@@ -142,7 +165,8 @@ static void test_tune(void **state)
 {
     (void)state;
     enabled("kv");
-    json_t *change = json_pack("{s:s, s:s, s:{s:s}}", "max_lease_ttl", "2h", "description", "new", "options", "version", "2");
+    json_t *change = json_pack("{s:s, s:s, s:{s:s}}", "max_lease_ttl", "2h", "description", "new",
+                               "options", "version", "2");
     assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "kv", change, w.why, sizeof(w.why)), 0);
     effects_run(w.effects);
     const struct mount *m = mounts_find(w.mounts, "kv/x");
@@ -151,20 +175,25 @@ static void test_tune(void **state)
     assert_string_equal(m->description, "new");
     json_decref(change);
     change = json_pack("{s:{s:s}}", "options", "version", "1");
-    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "kv", change, w.why, sizeof(w.why)), MOUNT_E_REFUSED);
+    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "kv", change, w.why, sizeof(w.why)),
+                     MOUNT_E_REFUSED);
     json_decref(change);
     change = json_pack("{s:s}", "max_lease_ttl", "soon");
-    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "kv", change, w.why, sizeof(w.why)), MOUNT_E_REFUSED);
-    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "none", change, w.why, sizeof(w.why)), MOUNT_E_NONE);
+    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "kv", change, w.why, sizeof(w.why)),
+                     MOUNT_E_REFUSED);
+    assert_int_equal(mounts_tune(w.mounts, w.v, w.effects, "none", change, w.why, sizeof(w.why)),
+                     MOUNT_E_NONE);
     json_decref(change);
 }
 
-/* Goal: a mount of a type that this agent doesn't have is out of reach, and doesn't keep the others away. */
+/* Goal: a mount of a type that this agent doesn't have is out of reach, and doesn't keep the others
+ * away. */
 static void test_unknown_type(void **state)
 {
     (void)state;
     enabled("kv");
-    json_t *odd = json_pack("{s:s, s:s, s:s}", "path", "odd/", "type", "teapot", "space", "00000000");
+    json_t *odd =
+        json_pack("{s:s, s:s, s:s}", "path", "odd/", "type", "teapot", "space", "00000000");
     assert_int_equal(entry_put_json(w.v, "mount", "00000000", odd), 0);
     json_decref(odd);
     assert_int_equal(mounts_load(w.mounts, w.v), 0);
@@ -177,8 +206,9 @@ static void test_unknown_type(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_life),    TEST(test_disable_empties), TEST(test_refused), TEST(test_same_turn),
-        TEST(test_dropped), TEST(test_tune),            TEST(test_unknown_type),
+        TEST(test_life),         TEST(test_disable_empties), TEST(test_refused),
+        TEST(test_same_turn),    TEST(test_dropped),         TEST(test_tune),
+        TEST(test_unknown_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,8 +9,8 @@
 
 #include "server/path.h"
 
-/* What path_decode() makes of raw: the text when it is fine (out is then freed by the next call), else NULL
- * after checking the error and that a reason for a person was given. */
+/* What path_decode() makes of raw: the text when it is fine (out is then freed by the next call),
+ * else NULL after checking the error and that a reason for a person was given. */
 static char *decoded;
 
 static const char *decode(const char *raw, int want)
@@ -48,17 +48,20 @@ static void test_plain(void **state)
 static void test_elsewhere(void **state)
 {
     (void)state;
-    static const char *const raws[] = {"/", "/v1", "/v2/sys", "/V1/sys", "//v1/sys", "/%76%31/sys", ""};
+    static const char *const raws[] = {"/",        "/v1",         "/v2/sys", "/V1/sys",
+                                       "//v1/sys", "/%76%31/sys", ""};
     for (size_t i = 0; i < ARRAY_LEN(raws); i++)
         decode(raws[i], -ENOENT);
 }
 
-/* Goal: an escape that is cut off or not hexadecimal is refused wherever it stands, read no further. */
+/* Goal: an escape that is cut off or not hexadecimal is refused wherever it stands, read no
+ * further. */
 static void test_escapes(void **state)
 {
     (void)state;
-    static const char *const raws[] = {"/v1/a%", "/v1/a%4", "/v1/a%4z", "/v1/a%z4", "/v1/%", "/v1/%%41",
-                                       "/v1/a%4/b", "/v1/a%-1", "/v1/a% 1", "/v1/a%0x41"};
+    static const char *const raws[] = {"/v1/a%",   "/v1/a%4",   "/v1/a%4z",  "/v1/a%z4",
+                                       "/v1/%",    "/v1/%%41",  "/v1/a%4/b", "/v1/a%-1",
+                                       "/v1/a% 1", "/v1/a%0x41"};
     for (size_t i = 0; i < ARRAY_LEN(raws); i++) {
         /* In memory of exactly its length, so that one byte too far is seen. */
         char *exact = strdup(raws[i]);
@@ -71,8 +74,8 @@ static void test_escapes(void **state)
 static void test_control(void **state)
 {
     (void)state;
-    static const char *const raws[] = {"/v1/a%00", "/v1/a%00b", "/v1/%0a", "/v1/a%0Db", "/v1/%1f", "/v1/a%7f",
-                                       "/v1/a\x01", "/v1/a\tb", "/v1/a\x7f"};
+    static const char *const raws[] = {"/v1/a%00", "/v1/a%00b", "/v1/%0a",  "/v1/a%0Db", "/v1/%1f",
+                                       "/v1/a%7f", "/v1/a\x01", "/v1/a\tb", "/v1/a\x7f"};
     for (size_t i = 0; i < ARRAY_LEN(raws); i++)
         decode(raws[i], -EINVAL);
 }
@@ -81,10 +84,10 @@ static void test_control(void **state)
 static void test_segments(void **state)
 {
     (void)state;
-    static const char *const raws[] = {"/v1/a/../b",    "/v1/..",     "/v1/../sys",    "/v1/a/..",   "/v1/a/../",
-                                       "/v1/a/%2e%2e/b", "/v1/%2E%2e", "/v1/a%2f..%2fb", "/v1/./a",    "/v1/a/.",
-                                       "/v1/a/%2e/b",   "/v1//a",     "/v1/a//b",      "/v1/a//",    "/v1/a%2f%2fb",
-                                       "/v1//",         "/v1/%2f",    "/v1/a/.%2e/b"};
+    static const char *const raws[] = {
+        "/v1/a/../b", "/v1/..",         "/v1/../sys",   "/v1/a/..", "/v1/a/../",   "/v1/a/%2e%2e/b",
+        "/v1/%2E%2e", "/v1/a%2f..%2fb", "/v1/./a",      "/v1/a/.",  "/v1/a/%2e/b", "/v1//a",
+        "/v1/a//b",   "/v1/a//",        "/v1/a%2f%2fb", "/v1//",    "/v1/%2f",     "/v1/a/.%2e/b"};
     for (size_t i = 0; i < ARRAY_LEN(raws); i++)
         decode(raws[i], -EINVAL);
 }
@@ -93,13 +96,15 @@ static void test_segments(void **state)
 static void test_utf8(void **state)
 {
     (void)state;
-    static const char *const raws[] = {"/v1/%ff", "/v1/%c3", "/v1/%c0%af", "/v1/%c0%ae%c0%ae", "/v1/%ed%a0%80",
-                                       "/v1/%e2%82", "/v1/%80", "/v1/a\xff", "/v1/%f5%80%80%80"};
+    static const char *const raws[] = {"/v1/%ff",          "/v1/%c3",       "/v1/%c0%af",
+                                       "/v1/%c0%ae%c0%ae", "/v1/%ed%a0%80", "/v1/%e2%82",
+                                       "/v1/%80",          "/v1/a\xff",     "/v1/%f5%80%80%80"};
     for (size_t i = 0; i < ARRAY_LEN(raws); i++)
         decode(raws[i], -EINVAL);
 }
 
-/* Goal: the longest path is taken, one byte more is not; 10 KiB of anything is refused and nothing more. */
+/* Goal: the longest path is taken, one byte more is not; 10 KiB of anything is refused and nothing
+ * more. */
 static void test_long(void **state)
 {
     (void)state;
@@ -153,7 +158,8 @@ static void test_query(void **state)
 static void test_bad_query(void **state)
 {
     (void)state;
-    static const char *const raws[] = {"a=1&a=2", "a=1&%61=2", "a=%", "a=%4", "%4=1", "a=%00", "a=%ff", "a=%0a"};
+    static const char *const raws[] = {"a=1&a=2", "a=1&%61=2", "a=%",   "a=%4",
+                                       "%4=1",    "a=%00",     "a=%ff", "a=%0a"};
     for (size_t i = 0; i < ARRAY_LEN(raws); i++)
         query(raws[i], -EINVAL);
 }
@@ -168,9 +174,11 @@ static int finish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),    cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_control),  cmocka_unit_test(test_segments),  cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_long),     cmocka_unit_test(test_query),     cmocka_unit_test(test_bad_query),
+        cmocka_unit_test(test_plain),     cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_escapes),   cmocka_unit_test(test_control),
+        cmocka_unit_test(test_segments),  cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_long),      cmocka_unit_test(test_query),
+        cmocka_unit_test(test_bad_query),
     };
     json_init();
     return cmocka_run_group_tests(tests, NULL, finish);

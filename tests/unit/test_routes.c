@@ -9,11 +9,11 @@
 
 #include "server/request.h"
 
-#define EXEMPT                                                                                      \
-    (ROUTE_NO_IDENTITY | ROUTE_ROOT_PEER | ROUTE_SELF | ROUTE_ROOT_OR_CAP | ROUTE_SELF_OR_CAP | ROUTE_ENGINE)
+#define EXEMPT                                                                                     \
+    (ROUTE_NO_IDENTITY | ROUTE_ROOT_PEER | ROUTE_SELF | ROUTE_ROOT_OR_CAP | ROUTE_SELF_OR_CAP |    \
+     ROUTE_ENGINE)
 #define ALL_VERBS (VERB_GET | VERB_PUT | VERB_DELETE | VERB_LIST | VERB_PATCH)
-#define ALL_CAPS                                                                                    \
-    (ACL_CREATE | ACL_READ | ACL_UPDATE | ACL_DELETE | ACL_LIST | ACL_SUDO | ACL_PATCH)
+#define ALL_CAPS (ACL_CREATE | ACL_READ | ACL_UPDATE | ACL_DELETE | ACL_LIST | ACL_SUDO | ACL_PATCH)
 
 static const struct route *rows;
 static size_t n_rows;
@@ -48,7 +48,8 @@ static void test_every_row_is_guarded(void **state)
     }
 }
 
-/* Goal: what runs outside a turn sees no policies, so it is for everybody or for root by the kernel's word. */
+/* Goal: what runs outside a turn sees no policies, so it is for everybody or for root by the
+ * kernel's word. */
 static void test_outside(void **state)
 {
     (void)state;
@@ -63,16 +64,17 @@ static void test_outside(void **state)
     }
 }
 
-/* Goal: who may come without an identity, as root only, or for themselves is a short list; to lengthen it one
- * has to come here. */
+/* Goal: who may come without an identity, as root only, or for themselves is a short list; to
+ * lengthen it one has to come here. */
 static void test_exemptions_are_known(void **state)
 {
     (void)state;
-    static const char *const open[] = {"sys/init", "sys/seal-status", "sys/health", "sys/leader", "sys/status"};
+    static const char *const open[] = {"sys/init", "sys/seal-status", "sys/health", "sys/leader",
+                                       "sys/status"};
     static const char *const root[] = {"sys/init", "sys/unseal"};
-    static const char *const self[] = {"sys/capabilities-self",       "sys/internal/ui/mounts",
-                                       "sys/internal/ui/mounts/{path...}", "auth/token/lookup-self",
-                                       "auth/token/renew-self",       "auth/token/revoke-self"};
+    static const char *const self[] = {
+        "sys/capabilities-self",  "sys/internal/ui/mounts", "sys/internal/ui/mounts/{path...}",
+        "auth/token/lookup-self", "auth/token/renew-self",  "auth/token/revoke-self"};
     for (size_t i = 0; i < n_rows; i++) {
         const struct route *t = &rows[i];
         if ((t->flags & ROUTE_NO_IDENTITY) && !is_one_of(t->pattern, open, ARRAY_LEN(open)))
@@ -81,7 +83,8 @@ static void test_exemptions_are_known(void **state)
             fail_msg("%s is root's?", t->pattern);
         if ((t->flags & ROUTE_SELF) && !is_one_of(t->pattern, self, ARRAY_LEN(self)))
             fail_msg("%s is anybody's?", t->pattern);
-        if ((t->flags & ROUTE_QUIET) && t->verbs != VERB_GET && strcmp(t->pattern, "sys/audit/verify") != 0)
+        if ((t->flags & ROUTE_QUIET) && t->verbs != VERB_GET &&
+            strcmp(t->pattern, "sys/audit/verify") != 0)
             fail_msg("%s changes something, and no audit line says so", t->pattern);
     }
 }
@@ -95,8 +98,8 @@ static void test_engine_row(void **state)
     assert_int_equal(rows[n_rows - 1].verbs, ALL_VERBS);
 }
 
-/* Goal: each pattern is well-formed: no leading or trailing slash, no empty segment, {name} a whole segment of
- * at most 23 bytes, {name...} once, at most REQUEST_PARAMS of them, no name twice. */
+/* Goal: each pattern is well-formed: no leading or trailing slash, no empty segment, {name} a whole
+ * segment of at most 23 bytes, {name...} once, at most REQUEST_PARAMS of them, no name twice. */
 static void test_patterns_parse(void **state)
 {
     (void)state;
@@ -152,7 +155,8 @@ static void example(const char *pattern, char *out, size_t size)
     }
 }
 
-/* Goal: every row is found by an example of its own pattern, for each of its verbs: none is shadowed. */
+/* Goal: every row is found by an example of its own pattern, for each of its verbs: none is
+ * shadowed. */
 static void test_no_row_is_shadowed(void **state)
 {
     (void)state;
@@ -166,7 +170,8 @@ static void test_no_row_is_shadowed(void **state)
                 continue;
             const struct route *found = routes_find(verb, path, &r, &verbs);
             if (found != &rows[i])
-                fail_msg("%s (verb %#x) is found as %s", path, verb, found ? found->pattern : "nothing");
+                fail_msg("%s (verb %#x) is found as %s", path, verb,
+                         found ? found->pattern : "nothing");
             forget(&r);
         }
     }
@@ -223,18 +228,26 @@ static void test_trailing_slash(void **state)
     finds(VERB_GET, "sys/policies/acl/default/", "sys/policies/acl/{name}");
 }
 
-/* Goal: below sys/ and auth/ what no row has is nothing, never an engine's; the verbs that a path does have are
- * told. */
+/* Goal: below sys/ and auth/ what no row has is nothing, never an engine's; the verbs that a path
+ * does have are told. */
 static void test_not_found(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"sys/", "sys/no-such", "auth/", "auth/token", "auth/token/none", "sys/bindings//x",
-                                        "sys/policies/acl/a/b", "sys/factors/a/b/c/d", "sys/mountsx"};
+    static const char *const paths[] = {"sys/",
+                                        "sys/no-such",
+                                        "auth/",
+                                        "auth/token",
+                                        "auth/token/none",
+                                        "sys/bindings//x",
+                                        "sys/policies/acl/a/b",
+                                        "sys/factors/a/b/c/d",
+                                        "sys/mountsx"};
     unsigned verbs;
     struct request r = {0};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         if (routes_find(VERB_GET, paths[i], &r, &verbs))
-            fail_msg("%s is found as %s", paths[i], routes_find(VERB_GET, paths[i], &r, &verbs)->pattern);
+            fail_msg("%s is found as %s", paths[i],
+                     routes_find(VERB_GET, paths[i], &r, &verbs)->pattern);
         forget(&r);
     }
     assert_null(routes_find(VERB_GET, "", &r, &verbs));
@@ -245,12 +258,14 @@ static void test_not_found(void **state)
     assert_int_equal(verbs, VERB_GET | VERB_PUT | VERB_DELETE);
 }
 
-/* Goal: names that only look like ours belong to engines, and so does whatever hostile is left of a path. */
+/* Goal: names that only look like ours belong to engines, and so does whatever hostile is left of a
+ * path. */
 static void test_engine_paths(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"secret/data/a", "sysx/seal", "system", "authx", "sys%2fseal", "{path...}",
-                                        "{name}",        "a/{b}/c",   "x/",     "sys"};
+    static const char *const paths[] = {
+        "secret/data/a", "sysx/seal", "system",  "authx", "sys%2fseal",
+        "{path...}",     "{name}",    "a/{b}/c", "x/",    "sys"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++)
         finds(VERB_GET, paths[i], "{path...}");
     char longest[4097];
@@ -261,18 +276,24 @@ static void test_engine_paths(void **state)
         longest[i] = '/';
     longest[sizeof(longest) - 2] = 'a';
     finds(VERB_GET, longest, "{path...}");
-    memcpy(longest, "sys/mounts/", 11); /* each place for "/tune" is tried once, not each with each */
+    memcpy(longest, "sys/mounts/",
+           11); /* each place for "/tune" is tried once, not each with each */
     finds(VERB_GET, longest, "sys/mounts/{path...}");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_row_is_guarded), cmocka_unit_test(test_outside),
-        cmocka_unit_test(test_exemptions_are_known), cmocka_unit_test(test_engine_row),
-        cmocka_unit_test(test_patterns_parse),       cmocka_unit_test(test_no_row_is_shadowed),
-        cmocka_unit_test(test_parameters),           cmocka_unit_test(test_trailing_slash),
-        cmocka_unit_test(test_not_found),            cmocka_unit_test(test_engine_paths),
+        cmocka_unit_test(test_every_row_is_guarded),
+        cmocka_unit_test(test_outside),
+        cmocka_unit_test(test_exemptions_are_known),
+        cmocka_unit_test(test_engine_row),
+        cmocka_unit_test(test_patterns_parse),
+        cmocka_unit_test(test_no_row_is_shadowed),
+        cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_trailing_slash),
+        cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_engine_paths),
     };
     json_init();
     rows = routes_all(&n_rows);

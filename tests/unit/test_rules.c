@@ -116,7 +116,8 @@ static void test_replace(void **state)
     assert_int_equal(rules_policy_delete(w.rules, w.v, w.effects, "one"), RULES_E_NONE);
 }
 
-/* Goal: of a token's policies every single one counts, however many there are: the last may be the denial. */
+/* Goal: of a token's policies every single one counts, however many there are: the last may be the
+ * denial. */
 static void test_many(void **state)
 {
     (void)state;
@@ -136,7 +137,8 @@ static void test_many(void **state)
 static void test_denials_only(void **state)
 {
     (void)state;
-    static const char *const denier[] = {"reader", "!denier"}, *const reader[] = {"!reader"}, *const none[] = {"!none", "!", ""};
+    static const char *const denier[] = {"reader", "!denier"}, *const reader[] = {"!reader"},
+                             *const none[] = {"!none", "!", ""};
     assert_int_equal(put("reader", READ_A), 0);
     assert_int_equal(put("denier", DENY_A), 0);
     effects_run(w.effects);
@@ -149,7 +151,8 @@ static void test_denials_only(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char *const names[] = {"", "root", "a/b", "../x", ".hidden", "A", "a b", "a\n", "\xc3\xa4"};
+    static const char *const names[] = {"",  "root", "a/b", "../x",    ".hidden",
+                                        "A", "a b",  "a\n", "\xc3\xa4"};
     json_t *list = NULL;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         w.why[0] = '\0';
@@ -159,7 +162,9 @@ static void test_refused(void **state)
     assert_int_equal(put("ok", "path \"x\" { capabilities = [\"fly\"] }"), RULES_E_REFUSED);
     assert_int_equal(put("ok", "nonsense {"), RULES_E_REFUSED);
     assert_int_equal(bind_json("b", "{}"), RULES_E_REFUSED);
-    assert_int_equal(bind_json("b", "{\"principals\":[\"*\"],\"policies\":[\"x\"],\"hour\":\"Mon\"}"), RULES_E_REFUSED);
+    assert_int_equal(
+        bind_json("b", "{\"principals\":[\"*\"],\"policies\":[\"x\"],\"hour\":\"Mon\"}"),
+        RULES_E_REFUSED);
     assert_int_equal(bind_json("b", "{\"principals\":[\"*\"],\"policies\":[\"x\"],"
                                     "\"hours\":\"08:00-09:00 Europe/Atlantis\"}"),
                      RULES_E_REFUSED);
@@ -213,10 +218,15 @@ static int enrol(const char *text)
     return r;
 }
 
-static bool exempt(const char *user, const char *group, unsigned enrolled, int64_t now, const char *why)
+static bool exempt(const char *user, const char *group, unsigned enrolled, int64_t now,
+                   const char *why)
 {
     char text[160];
-    struct decide_facts f = {.user = user, .groups = &group, .n_groups = group != NULL, .enrolled = enrolled, .now = now};
+    struct decide_facts f = {.user = user,
+                             .groups = &group,
+                             .n_groups = group != NULL,
+                             .enrolled = enrolled,
+                             .now = now};
     rules_exemption(w.rules, &f, text, sizeof(text));
     if (f.exempt)
         assert_string_equal(f.exempt_why, why);
@@ -225,13 +235,15 @@ static bool exempt(const char *user, const char *group, unsigned enrolled, int64
     return f.exempt;
 }
 
-/* Goal: nobody is exempt unless it was written down; grace ends at its date and is for those without a factor. */
+/* Goal: nobody is exempt unless it was written down; grace ends at its date and is for those
+ * without a factor. */
 static void test_enrolment(void **state)
 {
     (void)state;
     const int64_t before = 1796083199, after = 1796083200; /* 2026-12-01T00:00:00Z */
     assert_false(exempt("ada", "staff", 0, before, NULL));
-    assert_int_equal(enrol("{\"mode\":\"grace\",\"until\":\"2026-12-01\",\"exempt_groups\":[\"robots\"]}"), 0);
+    assert_int_equal(
+        enrol("{\"mode\":\"grace\",\"until\":\"2026-12-01\",\"exempt_groups\":[\"robots\"]}"), 0);
     assert_true(exempt("ada", "staff", 0, before, "grace until 2026-12-01"));
     assert_false(exempt("ada", "staff", 0, after, NULL));
     assert_false(exempt("ada", "staff", FACTOR_TOTP, before, NULL));
@@ -240,8 +252,12 @@ static void test_enrolment(void **state)
     assert_true(exempt("ada", NULL, 0, before, "grace until 2026-12-01"));
     assert_int_equal(enrol("{\"mode\":\"required\"}"), 0);
     assert_false(exempt("ada", "robots", 0, before, NULL));
-    static const char *const bad[] = {"{}", "{\"mode\":\"off\"}", "{\"mode\":\"grace\"}", "{\"mode\":\"required\",\"until\":\"2026-12-01\"}",
-                                      "{\"mode\":\"grace\",\"until\":\"soon\"}", "{\"mode\":\"required\",\"exempt\":[\"x\"]}"};
+    static const char *const bad[] = {"{}",
+                                      "{\"mode\":\"off\"}",
+                                      "{\"mode\":\"grace\"}",
+                                      "{\"mode\":\"required\",\"until\":\"2026-12-01\"}",
+                                      "{\"mode\":\"grace\",\"until\":\"soon\"}",
+                                      "{\"mode\":\"required\",\"exempt\":[\"x\"]}"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(enrol(bad[i]), RULES_E_REFUSED);
     assert_false(exempt("ada", "robots", 0, before, NULL));
@@ -251,8 +267,9 @@ static void test_enrolment(void **state)
 static void test_zones(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",           "Europe",        "../../../etc/passwd", "/etc/localtime", "Europe/Atlantis",
-                                      "Europe/..",  "zone.tab",      "leapseconds",         "tzdata.zi",      "posix"};
+    static const char *const bad[] = {
+        "",          "Europe",   "../../../etc/passwd", "/etc/localtime", "Europe/Atlantis",
+        "Europe/..", "zone.tab", "leapseconds",         "tzdata.zi",      "posix"};
     int offset = 1;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         if (rules_zone_known(bad[i]))
@@ -283,8 +300,9 @@ static void test_zones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_policy),       TEST(test_dropped), TEST(test_replace), TEST(test_many),      TEST(test_denials_only),
-        TEST(test_refused),      TEST(test_broken),  TEST(test_defaults), TEST(test_enrolment), TEST(test_zones),
+        TEST(test_policy),       TEST(test_dropped), TEST(test_replace), TEST(test_many),
+        TEST(test_denials_only), TEST(test_refused), TEST(test_broken),  TEST(test_defaults),
+        TEST(test_enrolment),    TEST(test_zones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

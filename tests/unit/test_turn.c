@@ -23,8 +23,8 @@ struct world {
 
 static struct world w;
 
-/* An item: notes its name when it runs (upper case) and when it is done (lower case, '!' before it when it
- * failed), writes an entry of its name, queues an effect (its digit). */
+/* An item: notes its name when it runs (upper case) and when it is done (lower case, '!' before it
+ * when it failed), writes an entry of its name, queues an effect (its digit). */
 struct item {
     char name;
     int result;
@@ -114,7 +114,8 @@ static bool stored(char name)
     return fixture_get(w.fixture->v, path, "1") == 0;
 }
 
-/* Goal: nothing leaves before the commit; then effects in order, then the answers, then the export. */
+/* Goal: nothing leaves before the commit; then effects in order, then the answers, then the export.
+ */
 static void test_order(void **state)
 {
     (void)state;
@@ -154,7 +155,8 @@ static void test_failed_item(void **state)
     assert_false(stored('B'));
 }
 
-/* Goal: an item that is silent about a write that failed halfway is refused alone, not with its turn. */
+/* Goal: an item that is silent about a write that failed halfway is refused alone, not with its
+ * turn. */
 static void test_spoilt_item(void **state)
 {
     (void)state;
@@ -200,7 +202,8 @@ static void test_failed_commit(void **state)
     assert_true(stored('A'));
 }
 
-/* Goal: when a full disk takes the transaction away, those behind don't run, and all fail with that error. */
+/* Goal: when a full disk takes the transaction away, those behind don't run, and all fail with that
+ * error. */
 static void test_lost_transaction(void **state)
 {
     (void)state;
@@ -273,10 +276,17 @@ static void test_left_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_order),         TEST(test_classes),          TEST(test_failed_item),
-        TEST(test_spoilt_item),   TEST(test_positive),         TEST(test_failed_commit),
-        TEST(test_lost_transaction), TEST(test_added_from_done), TEST(test_nothing),
-        TEST(test_nested),        TEST(test_left_over),
+        TEST(test_order),
+        TEST(test_classes),
+        TEST(test_failed_item),
+        TEST(test_spoilt_item),
+        TEST(test_positive),
+        TEST(test_failed_commit),
+        TEST(test_lost_transaction),
+        TEST(test_added_from_done),
+        TEST(test_nothing),
+        TEST(test_nested),
+        TEST(test_left_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

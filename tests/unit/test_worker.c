@@ -126,7 +126,8 @@ static void test_plain(void **state)
     workers_free(w);
 }
 
-/* Goal: a deadline is told at its time although the work hangs; the data is given back when the work is over. */
+/* Goal: a deadline is told at its time although the work hangs; the data is given back when the
+ * work is over. */
 static void test_deadline(void **state)
 {
     (void)state;
@@ -146,7 +147,8 @@ static void test_deadline(void **state)
     workers_free(w);
 }
 
-/* Goal: a job whose deadline passes before a thread is free is never begun, and its place is free at once. */
+/* Goal: a job whose deadline passes before a thread is free is never begun, and its place is free
+ * at once. */
 static void test_deadline_in_line(void **state)
 {
     (void)state;
@@ -222,7 +224,8 @@ static void test_chain(void **state)
     workers_free(c.workers);
 }
 
-/* Goal: the pool can be left with a thread that hangs and jobs that wait: nobody is told, nothing is lost. */
+/* Goal: the pool can be left with a thread that hangs and jobs that wait: nobody is told, nothing
+ * is lost. */
 static void test_free_while_busy(void **state)
 {
     (void)state;
