@@ -165,9 +165,9 @@ static int print_result(struct check *k)
     if (k->seq >= 0)
         snprintf(seq, sizeof(seq), ", record %" PRId64, k->seq);
     output_error("the chain is broken at line %" PRIu64 "%s of %s: %s\nThe %" PRIu64
-                 " records before it are whole. Keep the file as it is, and compare it with a copy "
+                 " lines before it are whole. Keep the file as it is, and compare it with a copy "
                  "from elsewhere.",
-                 k->line, seq, k->path, k->reason, k->records);
+                 k->line, seq, k->path, k->reason, k->line - 1);
     return EXIT_CODE_REFUSED;
 }
 

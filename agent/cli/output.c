@@ -347,10 +347,10 @@ void output_when(const json_t *v, char *out, size_t size)
         return;
     away = at - clock_wall_s();
     clock_human(away < 0 ? -away : away, span, sizeof(span));
-    if (away < 0)
-        snprintf(out, size, "%s ago", span);
+    if (away == 0)
+        snprintf(out, size, "now");
     else
-        snprintf(out, size, "in %s", span);
+        snprintf(out, size, away < 0 ? "%s ago" : "in %s", span);
 }
 
 void output_stamp(const json_t *v, char *out, size_t size)

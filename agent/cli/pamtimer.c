@@ -135,8 +135,9 @@ void pamtimer_stop(void)
 {
     char tool[256];
     const char *const argv[] = {tool, "stop", UNIT ".timer", NULL};
+    _cleanup_buf_ struct buf said = BUF_INIT(4096); /* that there is none is no news */
 
     if (access("/run/systemd/system", F_OK) == 0 && geteuid() == 0 &&
         exec_find("systemctl", tool, sizeof(tool)))
-        (void)exec_run(argv, NULL, NULL, false);
+        (void)exec_run(argv, NULL, &said, true);
 }

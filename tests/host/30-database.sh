@@ -78,29 +78,8 @@ account() {
 
 # --- Open sessions ---------------------------------------------------------------------------------------
 
-# A psql that stays until something cuts it. Leaves PSQL and PSQL_LOG.
-open_psql() { # NAME PASSWORD
-    PSQL_LOG=$(mktemp)
-    psql_as "$1" "$2" "SELECT pg_sleep(200)" >"$PSQL_LOG" 2>&1 &
-    PSQL=$!
-    for _ in $(seq 50); do
-        [[ $(sql "SELECT count(*) FROM pg_stat_activity WHERE usename = '$1'" postgres) == 0 ]] || return 0
-        sleep 0.1
-    done
-    return 1
-}
-
 psql_open() {
     kill -0 "$PSQL" 2>/dev/null
-}
-
-psql_cut() { # SECONDS
-    local code=0
-    timeout "$1" tail --pid="$PSQL" -f /dev/null || return 1
-    wait "$PSQL" || code=$?
-    cat "$PSQL_LOG"
-    rm -f "$PSQL_LOG"
-    [[ $code != 0 ]]
 }
 
 revoke_it() { # ID
@@ -195,11 +174,6 @@ connector_up() {
 }
 
 # --- Crashes in the middle ---------------------------------------------------------------------------------
-
-slow_creation_runs() {
-    [[ $(sql "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ 'pg_sleep\\(2\\)' AND
-        usename = 'countersign_admin'" postgres) != 0 ]]
-}
 
 only_kept() {
     [[ $(strange_accounts) == "$KEPT_NAME" ]]

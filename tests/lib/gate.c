@@ -1,12 +1,12 @@
-/* What sshd and sudo do with a PAM stack, for where neither can run: authenticate, account, open_session,
- * a command inside the session, close_session. Needs no privileges: the stack is a file in a folder of
- * the caller's (pam_start_confdir(3), libpam 1.4), and a process without a login may give itself its own
- * login uid, which begins an audit session (proc_pid_loginuid(5)).
+/* What sshd and sudo do with a PAM stack, for where neither can run: authenticate, account,
+ * open_session, a command inside the session, close_session. Needs no privileges: the stack is a
+ * file in a folder of the caller's (pam_start_confdir(3), libpam 1.4), and a process without a
+ * login may give itself its own login uid, which begins an audit session (proc_pid_loginuid(5)).
  *
  *   gate [-a] [-r RHOST] FOLDER SERVICE USER [COMMAND...]
  *
- * -a: the account hook only, as sudo does with a valid ticket. Exit code: the command's, 0 without one,
- * or 1 when a hook refused. */
+ * -a: the account hook only, as sudo does with a valid ticket. Exit code: the command's, 0 without
+ * one, or 1 when a hook refused. */
 #include <fcntl.h>
 #include <security/pam_appl.h>
 #include <security/pam_misc.h>

@@ -49,10 +49,6 @@ rules_pam() { # USER...
     inside countersign pam enable sshd sudo
 }
 
-ask_api() { # USER PATH: as a plain program of that user, without a token
-    inside -u "$1" curl -sS --fail-with-body --unix-socket "$SOCKET" "http://localhost/v1/$2"
-}
-
 # Sets LEASE, NAME and PASSWORD from an answer in JSON.
 take_answer() { # JSON
     LEASE=$(jq -r '.lease_id // ""' <<<"$1")

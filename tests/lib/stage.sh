@@ -144,10 +144,42 @@ strange_accounts() {
         rolname NOT IN ('postgres', 'countersign_admin', 'shop_readers', 'shop_writers')" postgres
 }
 
+# The role shop-slow of some cases sleeps two seconds within its creation statements.
+slow_creation_runs() {
+    [[ $(sql "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ 'pg_sleep\\(2\\)' AND
+        usename = 'countersign_admin'" postgres) != 0 ]]
+}
+
+# A psql that stays open until something cuts it. Leaves PSQL (its process) and PSQL_LOG.
+open_psql() { # NAME PASSWORD
+    PSQL_LOG=$(mktemp)
+    psql_as "$1" "$2" "SELECT pg_sleep(120)" >"$PSQL_LOG" 2>&1 &
+    PSQL=$!
+    for _ in $(seq 50); do
+        [[ $(sql "SELECT count(*) FROM pg_stat_activity WHERE usename = '$1'" postgres) == 0 ]] || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+# Whether the open psql ends within SECONDS, and with an error, which is shown.
+psql_cut() { # SECONDS
+    local code=0
+    timeout "$1" tail --pid="$PSQL" -f /dev/null || return 1
+    wait "$PSQL" || code=$?
+    cat "$PSQL_LOG"
+    rm -f "$PSQL_LOG"
+    [[ $code != 0 ]]
+}
+
 # --- Codes ---------------------------------------------------------------------------------------------
 
 api() { # METHOD PATH [JSON]: as root, without a session
     inside curl -s --fail-with-body --unix-socket "$SOCKET" -X "$1" ${3:+-d "$3"} "http://localhost/v1/$2"
+}
+
+ask_api() { # USER PATH: as a plain program of that user, without a token
+    inside -u "$1" curl -sS --fail-with-body --unix-socket "$SOCKET" "http://localhost/v1/$2"
 }
 
 code_of() { # USER STEP

@@ -240,10 +240,6 @@ story_rules() {
 
 # --- 7. ------------------------------------------------------------------------------------------------
 
-ask_api() { # USER PATH: as a plain program of that user, without a token
-    inside -u "$1" curl -sS --fail-with-body --unix-socket "$SOCKET" "http://localhost/v1/$2"
-}
-
 pretty() { # CMD...: what a command prints, with its JSON laid out
     local text code=0
     text=$("$@") || code=$?
@@ -285,28 +281,6 @@ story_refused() {
 }
 
 # --- 8. ------------------------------------------------------------------------------------------------
-
-# A psql that stays open until something cuts it. Leaves PSQL (its process) and PSQL_LOG.
-open_psql() { # NAME PASSWORD
-    PSQL_LOG=$(mktemp)
-    psql_as "$1" "$2" "SELECT pg_sleep(120)" >"$PSQL_LOG" 2>&1 &
-    PSQL=$!
-    for _ in $(seq 50); do
-        [[ $(sql "SELECT count(*) FROM pg_stat_activity WHERE usename = '$1'" postgres) == 0 ]] || return 0
-        sleep 0.1
-    done
-    return 1
-}
-
-# Whether the open psql ends within SECONDS, and by the server's hand.
-psql_cut() { # SECONDS
-    local code=0
-    timeout "$1" tail --pid="$PSQL" -f /dev/null || return 1
-    wait "$PSQL" || code=$?
-    cat "$PSQL_LOG"
-    rm -f "$PSQL_LOG"
-    [[ $code != 0 ]]
-}
 
 story_end() {
     step 8 "Every lease has a holder and an end"
@@ -372,11 +346,6 @@ story_principal() {
 # --- 9. ------------------------------------------------------------------------------------------------
 
 SLOW="CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' IN ROLE shop_readers; SELECT pg_sleep(2);"
-
-slow_creation_runs() {
-    [[ $(sql "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ 'pg_sleep\\(2\\)' AND
-        usename = 'countersign_admin'" postgres) != 0 ]]
-}
 
 an_account_appears() {
     NAME=$(strange_accounts | head -n 1)
