@@ -61,6 +61,26 @@ static int add_once(json_t *list, const char *name)
     return json_has_str(list, name) ? 0 : json_array_append_new(list, json_string(name));
 }
 
+/* Denials can't be left behind: of a policy that isn't wished for, what it denies still goes along,
+ * as "!name". */
+static int carry_denials(const struct request *r, const json_t *own, json_t *list)
+{
+    char text[ACL_NAME_MAX + 2];
+    const json_t *name;
+    size_t i;
+    json_array_foreach(own, i, name)
+    {
+        const char *had = json_string_value(name);
+        bool denial = had[0] == '!';
+        const struct acl_policy *p = denial ? NULL : rules_policy(r->agent->rules, had);
+        snprintf(text, sizeof(text), "%s%s", denial ? "" : "!", had);
+        bool left = denial || (p && acl_denies(p) && !json_has_str(list, had));
+        if (left && add_once(list, text) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 /* The new token's policies in *out; 1 when a refusal stands in r. */
 static int choose_policies(struct request *r, bool sudo, json_t **out)
 {
@@ -86,13 +106,10 @@ static int choose_policies(struct request *r, bool sudo, json_t **out)
         if (add_once(list, text) < 0)
             return -ENOMEM;
     }
-    json_array_foreach(own, i, name)
-    { /* denials can't be left behind */
-        if (json_string_value(name)[0] == '!' && add_once(list, json_string_value(name)) < 0)
-            return -ENOMEM;
-    }
     if (!json_has_str(list, "root") && !json_bool(r->body, "no_default_policy", false) &&
         add_once(list, "default") < 0)
+        return -ENOMEM;
+    if (carry_denials(r, own, list) < 0)
         return -ENOMEM;
     *out = json_incref(list);
     return 0;
