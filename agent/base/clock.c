@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +31,41 @@ int64_t clock_wall_ms(void)
 int64_t clock_boot_ms(void)
 {
     return read_clock(CLOCK_BOOTTIME);
+}
+
+#define NO_OFFSET INT64_MIN /* 0 is one: a host without a clock of its own boots in 1970 */
+
+static _Atomic int64_t lease_offset = NO_OFFSET;
+
+int64_t clock_lease_ms(void)
+{
+    int64_t offset = atomic_load(&lease_offset);
+
+    return offset != NO_OFFSET ? clock_boot_ms() + offset : clock_wall_ms();
+}
+
+void clock_lease_anchor(int64_t offset_ms)
+{
+    atomic_store(&lease_offset, offset_ms);
+}
+
+bool clock_lease_anchored(int64_t *offset_ms)
+{
+    *offset_ms = atomic_load(&lease_offset);
+    return *offset_ms != NO_OFFSET;
+}
+
+void clock_lease_release(void)
+{
+    atomic_store(&lease_offset, NO_OFFSET);
+}
+
+bool clock_synchronised(void)
+{
+    struct timex t = {0};
+    int state = adjtimex(&t);
+
+    return state >= 0 && state != TIME_ERROR && !(t.status & STA_UNSYNC);
 }
 
 void clock_stamp(int64_t wall_ms, int with_ms, char out[CLOCK_STAMP_LEN])

@@ -16,6 +16,17 @@ static inline int64_t clock_wall_s(void)
     return clock_wall_ms() / 1000;
 }
 
+/* Lease time: what deadlines of leases and tokens count on, in milliseconds like wall time and as a
+ * rule equal to it. It is the boot clock plus an offset that others keep (lease/deadline.h), so
+ * that setting the wall clock moves no deadline. Wall time itself, until an offset is given. */
+int64_t clock_lease_ms(void);
+void clock_lease_anchor(int64_t offset_ms);
+bool clock_lease_anchored(int64_t *offset_ms); /* false: there is none */
+void clock_lease_release(void);                /* back to wall time, as in the beginning */
+/* Whether the kernel says that the wall clock is synchronised (adjtimex(2)). False also where a
+ * sandbox doesn't let us ask. */
+bool clock_synchronised(void);
+
 /* "2026-11-22T07:30:00Z" (with_ms: "…:00.123Z"), in UTC. out holds CLOCK_STAMP_LEN bytes. */
 #define CLOCK_STAMP_LEN 32
 void clock_stamp(int64_t wall_ms, int with_ms, char out[CLOCK_STAMP_LEN]);

@@ -27,9 +27,12 @@ static void put_holder(const json_t *lease, char *out, size_t size)
 {
     const json_t *life = json_object_get(lease, "lifetime");
     const char *kind = str_of(life, "kind"), *name = str_of(life, "name");
+    const char *number = strrchr(str_of(life, "id"), '/'); /* of a session: behind its boot id */
 
     if (!kind[0] || strcmp(kind, "none") == 0)
         snprintf(out, size, "its time only");
+    else if (strcmp(kind, "session") == 0 && number)
+        snprintf(out, size, "session %.20s (%.60s)", number + 1, name);
     else
         snprintf(out, size, "%.32s %.100s", kind, name[0] ? name : str_of(life, "id"));
 }
@@ -133,10 +136,9 @@ static int revoke_principal(struct cli *c, const char *principal)
     if (code != EXIT_CODE_OK)
         return code;
     return show_done(c, &r,
-                     "Success! %" JSON_INTEGER_FORMAT
-                     " leases of %s are revoked, or being revoked: "
-                     "countersign lease list",
-                     json_integer_value(json_object_get(reply_data(&r), "revoked")), principal);
+                     "Success! Leases of %s that are revoked, or being revoked: "
+                     "%" JSON_INTEGER_FORMAT " (see: countersign lease list)",
+                     principal, json_integer_value(json_object_get(reply_data(&r), "revoked")));
 }
 
 static int revoke_prefix(struct cli *c)

@@ -289,11 +289,11 @@ static int drop_handle(const struct record *rec, void *data)
 
 int proof_forget_session(struct vault *v, const char *id)
 {
-    return record_each_key(v, RECORD_PROOF, 0, id, 0, drop_proof, v);
+    return record_pass_key(v, RECORD_PROOF, 0, id, 0, drop_proof, v, NULL);
 }
 
 int session_sweep(struct vault *v, int64_t now_ms, size_t limit)
 {
-    int r = record_each_due(v, RECORD_PROOF, now_ms, limit, drop_proof, v);
-    return r < 0 ? r : record_each_due(v, RECORD_HANDLE, now_ms, limit, drop_handle, v);
+    int r = record_pass_due(v, RECORD_PROOF, now_ms, limit, drop_proof, v, NULL);
+    return r < 0 ? r : record_pass_due(v, RECORD_HANDLE, now_ms, limit, drop_handle, v, NULL);
 }

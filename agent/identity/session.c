@@ -88,13 +88,17 @@ static int visit_one(const struct record *rec, void *data)
     int r = body_parse(rec, &o);
     if (r == 0)
         r = body_get(o, session_fields, &s);
-    return r < 0 ? r : visit->fn(&s, visit->data);
+    if (r == -EBADMSG)
+        return RECORD_E_BROKEN;
+    if (r == 0)
+        r = visit->fn(&s, visit->data);
+    return r < 0 ? r : 0;
 }
 
 int session_each(struct vault *v, session_fn fn, void *data)
 {
     struct visit visit = {.fn = fn, .data = data};
-    return record_each(v, RECORD_SESSION, 0, visit_one, &visit);
+    return record_pass(v, RECORD_SESSION, 0, visit_one, &visit, NULL);
 }
 
 bool session_alive(const struct session *s)

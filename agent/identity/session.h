@@ -40,6 +40,7 @@ int session_open(struct vault *v, const struct session *s);
 int session_get(struct vault *v, const char *id, struct session *out); /* 0, SESSION_E_NONE */
 /* Forgets it and its session-scoped use of proofs. 0, SESSION_E_NONE. */
 int session_close(struct vault *v, const char *id);
+/* All of them. A broken row is passed over, with an alert in the log (record_pass()). */
 typedef int (*session_fn)(const struct session *s, void *data);
 int session_each(struct vault *v, session_fn fn, void *data);
 /* Whether the leader (pid and start time) still runs and the boot id is this boot's. */

@@ -346,5 +346,5 @@ static int sweep_row(const struct record *rec, void *data)
 
 int throttle_sweep(struct vault *v, int64_t now_ms, size_t limit)
 {
-    return record_each_due(v, RECORD_THROTTLE, now_ms, limit, sweep_row, v);
+    return record_pass_due(v, RECORD_THROTTLE, now_ms, limit, sweep_row, v, NULL);
 }

@@ -475,6 +475,8 @@ static int add_accessor(const struct record *rec, void *data)
     _cleanup_(token_clear) struct token t = {0};
 
     int r = token_row_parse(rec, &t);
+    if (r == -EBADMSG)
+        return RECORD_E_BROKEN;
     if (r == 0 && json_array_append_new(data, json_string(t.accessor)) < 0)
         r = -ENOMEM;
     return r;
@@ -485,7 +487,7 @@ int token_accessors(struct vault *v, json_t **out)
     _cleanup_json_ json_t *list = json_array();
 
     *out = NULL;
-    int r = list ? record_each(v, RECORD_TOKEN, 0, add_accessor, list) : -ENOMEM;
+    int r = list ? record_pass(v, RECORD_TOKEN, 0, add_accessor, list, NULL) : -ENOMEM;
     if (r == 0)
         *out = json_incref(list);
     return r;

@@ -73,7 +73,9 @@ int token_renew(struct vault *v, struct token *t, int64_t increment, int64_t now
 typedef int (*token_gone_fn)(const char *id, void *data);
 int token_revoke(struct vault *v, const char *id, bool orphan_children, token_gone_fn gone,
                  void *data);
-/* Tokens whose expiry is past: revoked as above. At most limit. */
+/* Tokens whose expiry is past: revoked as above. At most limit. Here, in trees and in listings,
+ * rows that fail their authentication are passed over, with an alert in the log; they hold up
+ * nobody. */
 int token_expire(struct vault *v, int64_t now_ms, size_t limit, token_gone_fn gone, void *data);
 /* Revokes the tokens bound to a login session. */
 int token_session_ended(struct vault *v, const char *session, token_gone_fn gone, void *data);

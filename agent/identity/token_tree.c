@@ -21,11 +21,24 @@ static int take_id(const struct record *rec, void *data)
     return 0;
 }
 
-/* The first child; "" when there is none. */
+#define ENOUGH (-ECANCELED)
+
+static int take_first(const struct record *rec, void *data)
+{
+    int r = take_id(rec, data);
+    return r < 0 ? r : ENOUGH;
+}
+
+/* The first child; "" when there is none. A broken row is nobody's child: its token is refused
+ * wherever it is shown, and its parent must not outlive its time for it. */
 static int first_child(struct vault *v, const char *id, char out[TOKEN_ID_LEN + 1])
 {
+    size_t broken = 0;
     out[0] = '\0';
-    return record_each_key(v, RECORD_TOKEN, TOKEN_ROW_PARENT, id, 1, take_id, out);
+    int r = record_pass_key(v, RECORD_TOKEN, TOKEN_ROW_PARENT, id, 1, take_first, out, &broken);
+    if (r == 0 && broken > 0)
+        r = record_pass_key(v, RECORD_TOKEN, TOKEN_ROW_PARENT, id, 0, take_first, out, NULL);
+    return r == ENOUGH ? 0 : r;
 }
 
 static int parent_of(struct vault *v, const char *id, char out[TOKEN_ID_LEN + 1])
@@ -81,7 +94,7 @@ static int make_orphan(const struct record *rec, void *data)
         r = token_row_save(data, &t);
     }
     token_clear(&t);
-    return r;
+    return r == -EBADMSG ? RECORD_E_BROKEN : r;
 }
 
 int token_revoke(struct vault *v, const char *id, bool orphan_children, token_gone_fn gone,
@@ -94,7 +107,7 @@ int token_revoke(struct vault *v, const char *id, bool orphan_children, token_go
     if (r != 0)
         return r;
     if (orphan_children)
-        r = record_each_key(v, RECORD_TOKEN, TOKEN_ROW_PARENT, t.id, 0, make_orphan, v);
+        r = record_pass_key(v, RECORD_TOKEN, TOKEN_ROW_PARENT, t.id, 0, make_orphan, v, NULL);
     if (r == 0)
         r = delete_tree(&g, t.id);
     token_clear(&t);
@@ -113,7 +126,7 @@ static int revoke_one(const struct record *rec, void *data)
 int token_expire(struct vault *v, int64_t now_ms, size_t limit, token_gone_fn gone, void *data)
 {
     struct gone g = {.v = v, .fn = gone, .data = data};
-    return record_each_due(v, RECORD_TOKEN, now_ms, limit, revoke_one, &g);
+    return record_pass_due(v, RECORD_TOKEN, now_ms, limit, revoke_one, &g, NULL);
 }
 
 int token_session_ended(struct vault *v, const char *session, token_gone_fn gone, void *data)
@@ -122,7 +135,7 @@ int token_session_ended(struct vault *v, const char *session, token_gone_fn gone
 
     if (!*session)
         return 0;
-    return record_each_key(v, RECORD_TOKEN, TOKEN_ROW_SESSION, session, 0, revoke_one, &g);
+    return record_pass_key(v, RECORD_TOKEN, TOKEN_ROW_SESSION, session, 0, revoke_one, &g, NULL);
 }
 
 int token_next_due(struct vault *v, int64_t *due_ms)

@@ -31,7 +31,7 @@ enum lease_slot {
 bool lease_is(const json_t *lease, const char *state);
 /* "kind:id" into out; NULL for the lifetime "none". -EMSGSIZE. */
 int lease_lifetime_key(const char *kind, const char *id, char out[LEASE_KEY_MAX], const char **key);
-/* The lease in a row; -EBADMSG when it is none. */
+/* The lease in a row; RECORD_E_BROKEN when it is none. */
 int lease_parse(const struct record *r, json_t **out);
 /* Writes the row; due is when something must happen next. */
 int lease_put(struct leases *l, const json_t *lease, int64_t due);

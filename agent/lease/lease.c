@@ -59,14 +59,14 @@ int lease_parse(const struct record *r, json_t **out)
 {
     char why[128];
     int e = json_parse(r->body, r->body_len, out, why, sizeof(why));
-    if (e < 0)
+    if (e == -ENOMEM)
         return e;
-    if (json_is_object(*out) && json_int(*out, "v", 0) == 1 && json_str(*out, "id") &&
+    if (e == 0 && json_is_object(*out) && json_int(*out, "v", 0) == 1 && json_str(*out, "id") &&
         strcmp(json_str(*out, "id"), r->id) == 0)
         return 0;
     json_decref(*out);
     *out = NULL;
-    return -EBADMSG;
+    return RECORD_E_BROKEN;
 }
 
 static int load(struct leases *l, const char *id, json_t **out)
@@ -155,35 +155,60 @@ int lease_make_id(const char *path, char out[LEASE_ID_MAX])
     return 0;
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static json_t *make(const struct lease_spec *s, int64_t now_ms)
 {
+    int64_t ttl = s->max_ttl ? earlier(s->ttl, s->max_ttl) : s->ttl;
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:{s:s, s:s, s:s}, s:I, s:I, s:I, "
-        "s:I, s:I, s:b, s:O, s:I, s:I, s:s, s:s, s:I, s:[], s:I, s:b}",
+        "s:I, s:I, s:b, s:O, s:I, s:I, s:s, s:s, s:I, s:[], s:I, s:b, s:b}",
         "v", 1, "id", s->id, "path", s->path, "mount", s->mount, "engine", s->engine, "space",
         s->space, "state", LEASE_STATE_PENDING, "principal", s->principal, "uid",
         s->has_uid ? json_integer((json_int_t)s->uid) : json_null(), "binding",
         s->binding ? s->binding : "", "token", s->token ? s->token : "", "lifetime", "kind",
         s->lifetime_kind ? s->lifetime_kind : "none", "id", s->lifetime_id ? s->lifetime_id : "",
         "name", s->lifetime_name ? s->lifetime_name : "", "issued", (json_int_t)now_ms, "expires",
-        (json_int_t)(now_ms + s->ttl * 1000), "max_expires",
+        (json_int_t)(now_ms + ttl * 1000), "max_expires",
         (json_int_t)(s->max_ttl ? now_ms + s->max_ttl * 1000 : 0), "last_renewal", (json_int_t)0,
-        "ttl", (json_int_t)s->ttl, "renewable", s->renewable ? 1 : 0, "recipe",
+        "ttl", (json_int_t)ttl, "renewable", s->renewable ? 1 : 0, "recipe",
         (json_t *)(uintptr_t)s->recipe, "attempts", (json_int_t)0, "next_try", (json_int_t)0,
         "last_error", "", "reason", "", "revoking_since", (json_int_t)0, "objects", "claimed",
-        (json_int_t)0, "making", 0);
+        (json_int_t)0, "making", 0, "again", 0);
+}
+
+/* Whatever a TTL adds to it, it doesn't overflow. */
+static bool valid_now(int64_t now_ms)
+{
+    return now_ms > 0 && now_ms <= INT64_MAX / 2;
 }
 
 int lease_create(struct leases *l, const struct lease_spec *s, int64_t now_ms)
 {
     if (s->ttl <= 0 || s->ttl > TTL_MAX || s->max_ttl < 0 || s->max_ttl > TTL_MAX ||
-        !s->principal[0] || !json_is_object(s->recipe) || strlen(s->id) >= LEASE_ID_MAX)
+        !valid_now(now_ms) || !s->principal[0] || !json_is_object(s->recipe) ||
+        strlen(s->id) >= LEASE_ID_MAX)
         return -EINVAL;
     _cleanup_json_ json_t *lease = make(s, now_ms);
     if (!lease)
         return -ENOMEM;
     int e = lease_put(l, lease, now_ms + LEASE_PENDING_MS);
     return e < 0 ? e : lease_tell(l, lease, LEASE_STATE_PENDING, NULL, NULL);
+}
+
+/* What is made is there now, or never will be, but the lease is not pending any more. An attempt
+ * that is under way may have looked before it was there: its "gone" does not count. */
+static int made_too_late(struct leases *l, json_t *lease, int64_t now_ms)
+{
+    if (json_bool(lease, "making", false))
+        return lease_revoke_row(l, lease, "", true, now_ms);
+    if (!lease_in_flight(lease, now_ms))
+        return 0;
+    int e = json_set_bool(lease, "again", true);
+    return e < 0 ? e : lease_put(l, lease, json_int(lease, "next_try", now_ms));
 }
 
 int lease_activate(struct leases *l, const char *id, int64_t now_ms)
@@ -193,8 +218,7 @@ int lease_activate(struct leases *l, const char *id, int64_t now_ms)
     if (e != 0)
         return e;
     if (!lease_is(lease, LEASE_STATE_PENDING)) {
-        if (json_bool(lease, "making", false))
-            e = lease_revoke_row(l, lease, "", true, now_ms);
+        e = made_too_late(l, lease, now_ms);
         return e < 0 ? e : LEASE_E_REFUSED;
     }
     e = json_set_str(lease, "state", LEASE_STATE_ACTIVE);
@@ -236,7 +260,7 @@ int lease_renew(struct leases *l, const char *id, int64_t increment, int64_t now
         return e;
     if (!lease_is(lease, LEASE_STATE_ACTIVE) || json_int(lease, "expires", 0) <= now_ms)
         return refuse(why, whylen, "lease expired, or it is being revoked: read a new one");
-    if (!json_bool(lease, "renewable", false) || increment < 0)
+    if (!json_bool(lease, "renewable", false) || increment < 0 || !valid_now(now_ms))
         return refuse(why, whylen, "lease is not renewable");
     int64_t end = renewed_end(lease, increment, now_ms);
     if (end - now_ms < 1000)
@@ -264,17 +288,12 @@ bool lease_in_flight(const json_t *lease, int64_t now_ms)
 int lease_begin_revoking(struct leases *l, json_t *lease, const char *reason, int64_t now_ms)
 {
     _cleanup_json_ json_t *change = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:b}", "state", LEASE_STATE_REVOKING, "reason", reason,
-        "revoking_since", (json_int_t)now_ms, "attempts", (json_int_t)0, "next_try",
-        (json_int_t)now_ms, "last_error", "", "claimed", (json_int_t)0, "making", 0);
+        "{s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:b, s:b}", "state", LEASE_STATE_REVOKING, "reason",
+        reason, "revoking_since", (json_int_t)now_ms, "attempts", (json_int_t)0, "next_try",
+        (json_int_t)now_ms, "last_error", "", "claimed", (json_int_t)0, "making", 0, "again", 0);
     if (!change || json_object_update(lease, change) < 0)
         return -ENOMEM;
     return lease_tell(l, lease, LEASE_STATE_REVOKING, reason, NULL);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* What is being made just now is undone when that is over. */
@@ -285,17 +304,22 @@ static int hold(json_t *lease, int64_t now_ms, int64_t *due)
     return e < 0 ? e : lease_set(lease, "next_try", *due);
 }
 
-/* Already revoking: now, unless it is being tried, or made. */
-static int hasten(struct leases *l, json_t *lease, bool made, int64_t now_ms)
+static int hasten_row(struct leases *l, json_t *lease, int64_t now_ms)
 {
-    if (lease_in_flight(lease, now_ms) || (json_bool(lease, "making", false) && !made))
-        return 0;
     int e = json_set_bool(lease, "making", false);
     if (e == 0)
         e = lease_set(lease, "claimed", 0);
     if (e == 0)
         e = lease_set(lease, "next_try", now_ms);
     return e < 0 ? e : lease_put(l, lease, now_ms);
+}
+
+/* Already revoking: now, unless it is being tried, or made. */
+static int hasten(struct leases *l, json_t *lease, bool made, int64_t now_ms)
+{
+    if (lease_in_flight(lease, now_ms) || (json_bool(lease, "making", false) && !made))
+        return 0;
+    return hasten_row(l, lease, now_ms);
 }
 
 int lease_revoke_row(struct leases *l, json_t *lease, const char *reason, bool made, int64_t now_ms)
@@ -314,7 +338,18 @@ int lease_revoke(struct leases *l, const char *id, const char *reason, int64_t n
 {
     _cleanup_json_ json_t *lease = NULL;
     int e = load(l, id, &lease);
-    return e != 0 ? e : lease_revoke_row(l, lease, reason, true, now_ms);
+    return e != 0 ? e : lease_revoke_row(l, lease, reason, false, now_ms);
+}
+
+int lease_unmake(struct leases *l, const char *id, const char *reason, int64_t now_ms)
+{
+    _cleanup_json_ json_t *lease = NULL;
+    int e = load(l, id, &lease);
+    if (e != 0)
+        return e;
+    if (lease_in_flight(lease, now_ms))
+        return made_too_late(l, lease, now_ms);
+    return lease_revoke_row(l, lease, reason, true, now_ms);
 }
 
 /* --- What became of it ---------------------------------------------------------------------------
@@ -395,6 +430,13 @@ static int quarantine(struct leases *l, json_t *lease, const char *shown, const 
     return e < 0 ? e : lease_put(l, lease, due);
 }
 
+/* The attempt was overtaken by the making: it says nothing about what there is now. */
+static int try_again(struct leases *l, json_t *lease, int64_t now_ms)
+{
+    int e = json_set_bool(lease, "again", false);
+    return e < 0 ? e : hasten_row(l, lease, now_ms);
+}
+
 int lease_revoked(struct leases *l, const char *id, enum lease_outcome outcome, const char *error,
                   const json_t *objects, int64_t now_ms)
 {
@@ -404,6 +446,8 @@ int lease_revoked(struct leases *l, const char *id, enum lease_outcome outcome, 
         return e;
     if (!lease_is(lease, LEASE_STATE_REVOKING) && !lease_is(lease, LEASE_STATE_QUARANTINED))
         return 0;
+    if (outcome == LEASE_GONE && json_bool(lease, "again", false))
+        return try_again(l, lease, now_ms);
     if (outcome == LEASE_GONE)
         return gone(l, lease, NULL);
     _cleanup_buf_ struct buf shown = BUF_INIT(ERROR_MAX);

@@ -18,12 +18,17 @@
  * "issued"(ms), "expires"(ms), "max_expires"(ms, 0 = none), "last_renewal"(ms), "ttl"(s, as
  * issued), "renewable"(bool), "recipe":{…the engine's…}, "attempts", "next_try"(ms),
  * "last_error"(text|""), "reason"(why it is being revoked), "revoking_since"(ms), "objects":[…]}
- * and two members for this room alone: "claimed"(ms; a revocation is under way until then, 0 =
- * none) and "making"(bool; revoked while it was still being made).
+ * and three members for this room alone: "claimed"(ms; a revocation is under way until then, 0 =
+ * none), "making"(bool; revoked while it was still being made) and "again"(bool; the making ended
+ * while an attempt at undoing it was under way).
  *
- * A pending lease that loses its principal, token or lifetime is not undone at once: its account
- * may be on its way just now, and undoing would overtake it and find nothing. It waits until the
- * making is over (lease_activate() or lease_revoke()), at most LEASE_PENDING_MS after its issue.
+ * A pending lease that is revoked is not undone at once: its account may be on its way just now,
+ * and undoing would overtake it and find nothing. It waits until the making is over
+ * (lease_activate() or lease_unmake()), at most LEASE_PENDING_MS after its issue. Where the making
+ * ends later still, while it is being undone, a "gone" of that attempt does not count.
+ *
+ * One row that fails its authentication or makes no sense holds up nothing: what visits many passes
+ * it over, which is an audit line of type "alert" (record.h); the queue drops it.
  *
  * Each step is an audit line of type "lease". A retry is told when its error is a new one, and at
  * the 1st, 2nd, 4th, 8th … attempt. */
@@ -76,7 +81,8 @@ struct lease_spec {
 
 /* "<path>/<24 base62>". -EMSGSIZE when the path is too long. */
 int lease_make_id(const char *path, char out[LEASE_ID_MAX]);
-/* Adds it, pending. */
+/* Adds it, pending. A ttl above max_ttl is shortened to it. -EINVAL for a ttl, max_ttl or time
+ * that is out of all range. */
 int lease_create(struct leases *l, const struct lease_spec *s, int64_t now_ms);
 /* pending -> active. LEASE_E_NONE; LEASE_E_REFUSED when it is being revoked by now. */
 int lease_activate(struct leases *l, const char *id, int64_t now_ms);
@@ -88,9 +94,12 @@ int lease_get(struct leases *l, const char *id,
 int lease_renew(struct leases *l, const char *id, int64_t increment, int64_t now_ms, bool dry,
                 int64_t *ttl, char *why, size_t whylen);
 
-/* active, pending or quarantined -> revoking, due at once. Already revoking: 0 (tried again now,
- * unless an attempt is under way). */
+/* active, pending or quarantined -> revoking, due at once (a pending one: above). Already revoking:
+ * 0 (tried again now, unless an attempt is under way). */
 int lease_revoke(struct leases *l, const char *id, const char *reason, int64_t now_ms);
+/* The same from its maker, who knows that the making is over, well or badly: due at once, pending
+ * or not. */
+int lease_unmake(struct leases *l, const char *id, const char *reason, int64_t now_ms);
 /* All of a kind; *n counts, those that are being revoked already included. ids (may be NULL): an
  * array that gets each id. A prefix ends at a '/' of the id or at its end; "" is all. A pending
  * one: above. */

@@ -48,6 +48,8 @@ static int attempt(struct leases *l, json_t *lease, int64_t now_ms)
     if (e == 0)
         e = json_set_bool(lease, "making", false);
     if (e == 0)
+        e = json_set_bool(lease, "again", false);
+    if (e == 0)
         e = lease_put(l, lease, until);
     return e < 0 ? e : queue_attempt(l, lease);
 }
@@ -58,7 +60,6 @@ static int attempt(struct leases *l, json_t *lease, int64_t now_ms)
 struct due {
     struct leases *leases;
     int64_t now;
-    size_t seen;
 };
 
 /* An attempt that was claimed and gave no answer. */
@@ -87,9 +88,8 @@ static int do_due(const struct record *r, void *data)
 {
     struct due *d = data;
     _cleanup_json_ json_t *lease = NULL;
-    d->seen++;
     int e = lease_parse(r, &lease);
-    if (e < 0)
+    if (e != 0)
         return e;
     if (lease_is(lease, LEASE_STATE_ACTIVE))
         return end_active(d, lease);
@@ -103,11 +103,11 @@ static int do_due(const struct record *r, void *data)
 int lease_due(struct leases *l, int64_t now_ms, size_t limit, bool *more)
 {
     struct due d = {.leases = l, .now = now_ms};
-    *more = false;
-    int e = record_each_due(l->vault, RECORD_LEASE, now_ms, limit, do_due, &d);
-    if (e < 0 || limit == 0 || d.seen < limit)
-        return e < 0 ? e : 0;
     int64_t next;
+    *more = false;
+    int e = record_pass_due(l->vault, RECORD_LEASE, now_ms, limit, do_due, &d, NULL);
+    if (e < 0 || limit == 0)
+        return e < 0 ? e : 0;
     e = record_next_due(l->vault, RECORD_LEASE, &next);
     *more = e == 0 && next <= now_ms;
     return e < 0 ? e : 0;
@@ -128,7 +128,7 @@ static int restart_one(const struct record *r, void *data)
     struct due *d = data;
     _cleanup_json_ json_t *lease = NULL;
     int e = lease_parse(r, &lease);
-    if (e < 0)
+    if (e != 0)
         return e;
     bool parked = lease_is(lease, LEASE_STATE_QUARANTINED);
     if (parked && json_int(lease, "claimed", 0) == 0)
@@ -151,8 +151,8 @@ int lease_restart(struct leases *l, int64_t now_ms)
                                          LEASE_STATE_QUARANTINED};
     struct due d = {.leases = l, .now = now_ms};
     for (size_t i = 0; i < ARRAY_LEN(states); i++) {
-        int e =
-            record_each_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, states[i], 0, restart_one, &d);
+        int e = record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, states[i], 0, restart_one,
+                                &d, NULL);
         if (e < 0)
             return e;
     }
@@ -169,7 +169,7 @@ static int wake_one(const struct record *r, void *data)
     struct wake *w = data;
     _cleanup_json_ json_t *lease = NULL;
     int e = lease_parse(r, &lease);
-    if (e < 0)
+    if (e != 0)
         return e;
     if (strcmp(json_str_or(lease, "space", ""), w->space) != 0 || r->due <= w->due.now ||
         json_bool(lease, "making", false) || lease_in_flight(lease, w->due.now))
@@ -180,6 +180,6 @@ static int wake_one(const struct record *r, void *data)
 int lease_wake(struct leases *l, const char *space, int64_t now_ms)
 {
     struct wake w = {.due = {.leases = l, .now = now_ms}, .space = space};
-    return record_each_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING, 0,
-                           wake_one, &w);
+    return record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING, 0,
+                           wake_one, &w, NULL);
 }

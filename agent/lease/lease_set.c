@@ -34,7 +34,7 @@ static int visit_one(const struct record *r, void *data)
         return 0;
     _cleanup_json_ json_t *lease = NULL;
     int e = lease_parse(r, &lease);
-    if (e < 0)
+    if (e != 0)
         return e;
     v->failed = v->fn(lease, v->data);
     if (v->failed < 0)
@@ -48,12 +48,12 @@ int lease_each(struct leases *l, const char *principal, const char *prefix, size
     struct visit v = {.prefix = prefix, .limit = limit, .fn = fn, .data = data};
     int e;
     if (!principal)
-        e = record_each(l->vault, RECORD_LEASE, 0, visit_one, &v);
+        e = record_pass(l->vault, RECORD_LEASE, 0, visit_one, &v, NULL);
     else if (!principal[0] || strlen(principal) > RECORD_ID_MAX)
         return 0;
     else
-        e = record_each_key(l->vault, RECORD_LEASE, LEASE_BY_PRINCIPAL, principal, 0, visit_one,
-                            &v);
+        e = record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_PRINCIPAL, principal, 0, visit_one, &v,
+                            NULL);
     if (v.failed < 0)
         return v.failed;
     return e == ENOUGH ? 0 : e;
@@ -80,7 +80,7 @@ static int purge_one(const struct record *r, void *data)
     int e = lease_parse(r, &lease);
     if (e == 0)
         e = lease_revoke_row(p->leases, lease, p->reason, false, p->now);
-    if (e < 0)
+    if (e != 0)
         return e;
     ++*p->n;
     if (p->ids && json_array_append_new(p->ids, json_string(r->id)) < 0)
@@ -93,7 +93,7 @@ static int purge_key(struct leases *l, enum lease_slot slot, const char *value, 
     *p->n = 0;
     if (!value || !value[0] || strlen(value) > RECORD_ID_MAX)
         return 0;
-    return record_each_key(l->vault, RECORD_LEASE, slot, value, 0, purge_one, p);
+    return record_pass_key(l->vault, RECORD_LEASE, slot, value, 0, purge_one, p, NULL);
 }
 
 int lease_revoke_prefix(struct leases *l, const char *prefix, const char *reason, int64_t now_ms,
@@ -102,7 +102,7 @@ int lease_revoke_prefix(struct leases *l, const char *prefix, const char *reason
     struct purge p = {
         .leases = l, .prefix = prefix, .reason = reason, .now = now_ms, .n = n, .ids = ids};
     *n = 0;
-    return record_each(l->vault, RECORD_LEASE, 0, purge_one, &p);
+    return record_pass(l->vault, RECORD_LEASE, 0, purge_one, &p, NULL);
 }
 
 int lease_revoke_principal(struct leases *l, const char *principal, const char *reason,
@@ -145,7 +145,7 @@ static int find_oldest(const struct record *r, void *data)
     struct lease_counts *c = data;
     _cleanup_json_ json_t *lease = NULL;
     int e = lease_parse(r, &lease);
-    if (e < 0)
+    if (e != 0)
         return e;
     int64_t since = json_int(lease, "revoking_since", 0);
     if (json_int(lease, "attempts", 0) == 0 ||
@@ -174,6 +174,6 @@ int lease_counts(struct leases *l, struct lease_counts *out)
     }
     if (out->revoking == 0)
         return 0;
-    return record_each_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING, 0,
-                           find_oldest, out);
+    return record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING, 0,
+                           find_oldest, out, NULL);
 }

@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -127,6 +128,14 @@ static int reopen(struct agent *a, const struct config *c, char token[TOKEN_TEXT
     return e;
 }
 
+/* A throwaway agent goes with its folder. */
+static int on_folder(sd_event_source *s, const struct inotify_event *event, void *data _unused_)
+{
+    if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED))
+        return sd_event_exit(sd_event_source_get_event(s), 0);
+    return 0;
+}
+
 int dev_start(struct agent *a, const struct config *c)
 {
     char token[TOKEN_TEXT_MAX] = "";
@@ -137,6 +146,9 @@ int dev_start(struct agent *a, const struct config *c)
         return e;
     }
     e = start_connector(a);
+    if (e == 0)
+        e = sd_event_add_inotify(a->loop, NULL, c->dir, IN_DELETE_SELF | IN_MOVE_SELF, on_folder,
+                                 NULL);
     if (e < 0)
         return e;
     printf("countersignd in dev mode. NOT FOR PRODUCTION: its keys lie beside its store, and "

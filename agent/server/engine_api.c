@@ -200,7 +200,7 @@ static int hand_over(struct request *r, struct bridge *b)
         undo = "the client was gone before it could be handed over";
     if (undo) {
         r->lease_id[0] = '\0';
-        int failed = lease_revoke(r->agent->leases, b->lease_id, undo, r->now_ms);
+        int failed = lease_unmake(r->agent->leases, b->lease_id, undo, r->now_ms);
         return failed < 0 ? failed : 0;
     }
     int e = lease_activate(r->agent->leases, b->lease_id, r->now_ms);

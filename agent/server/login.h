@@ -75,6 +75,9 @@ int login_facts(struct login *l, const enum factor *extra, struct decide_facts *
 int login_find_session(struct login *l);
 /* Fills source and key from what BEGIN said. auth_info may be NULL. */
 void login_take_origin(struct login *l, const char *auth_info);
+/* Whether the caller acts for somebody who is logged in already (sudo, su), rather than letting one
+ * in. */
+bool login_is_within(const struct login *l);
 /* The name under which guesses are counted: the session's or the login's own source. */
 const char *login_guess_source(const struct login *l);
 

@@ -50,6 +50,19 @@ void login_take_origin(struct login *l, const char *auth_info)
         take_key(auth_info, l->key);
 }
 
+bool login_is_within(const struct login *l)
+{
+    return l->ruser[0] && !l->rhost[0];
+}
+
+/* "local" is said by who lets somebody in at this host itself. sudo and su don't know where their
+ * caller came from: outside of a recorded session nobody does. */
+static const char *whence(const struct login *l)
+{
+    const char *unknown = login_is_within(l) ? "?" : l->source;
+    return l->has_session ? l->session.source : unknown;
+}
+
 const char *login_guess_source(const struct login *l)
 {
     const char *source = l->has_session ? l->session.source : l->source;
@@ -113,7 +126,7 @@ int login_facts(struct login *l, const enum factor *extra, struct decide_facts *
                 struct decide_proof *proofs, char *exempt, size_t exempt_len)
 {
     struct list x = {.proofs = proofs, .now = clock_boot_ms()};
-    const char *source = l->has_session ? l->session.source : l->source;
+    const char *source = whence(l);
     *f = (struct decide_facts){
         .user = l->known ? l->user : NULL,
         .has_uid = l->known,

@@ -24,11 +24,13 @@ static int make_session(struct login *l, struct session *s)
 }
 
 /* A login begins a session of its own when the kernel's audit session is set, belongs to this very
- * person and isn't recorded yet. sudo and su stay inside the session they were called from. */
+ * person and isn't recorded yet. sudo and su stay inside the session they were called from, even
+ * where that one isn't recorded: from a user's manager they would turn a remote login into a local
+ * one. */
 static bool begins_session(const struct login *l)
 {
-    return l->known && !l->has_session && l->peer.audit_session != PEER_NO_SESSION &&
-           l->peer.loginuid == (uint32_t)l->uid;
+    return l->known && !l->has_session && !login_is_within(l) &&
+           l->peer.audit_session != PEER_NO_SESSION && l->peer.loginuid == (uint32_t)l->uid;
 }
 
 /* The proof of the auth hook becomes the session's. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "server/login.h"
 #include "server/people.h"
 #include "server/watch.h"
@@ -105,6 +106,22 @@ static void send_text(struct dialogue *d, enum dialogue_type type, enum dialogue
     send_record(d, &r);
 }
 
+/* Names are what somebody typed, perhaps far away: no line of theirs may pass for another. */
+static void tell_journal(const struct login *l)
+{
+    _cleanup_buf_ struct buf service = BUF_INIT(DIALOGUE_NAME_MAX + 1);
+    _cleanup_buf_ struct buf user = BUF_INIT(DIALOGUE_NAME_MAX + 1);
+    _cleanup_buf_ struct buf why = BUF_INIT(sizeof(l->why));
+    bool fine = l->verdict == DIALOGUE_ALLOW || l->verdict == DIALOGUE_IGNORE;
+    encode_printable(&service, l->service, DIALOGUE_NAME_MAX);
+    encode_printable(&user, l->user, DIALOGUE_NAME_MAX);
+    encode_printable(&why, l->why[0] ? l->why : "-", sizeof(l->why) - 1);
+    sd_journal_send("MESSAGE=%s for %s by %s: verdict %d: %s", buf_str(&service), buf_str(&user),
+                    l->peer.comm, (int)l->verdict, buf_str(&why), "PRIORITY=%d",
+                    fine ? LOG_INFO : LOG_NOTICE, "COUNTERSIGN_USER=%s", buf_str(&user),
+                    "COUNTERSIGN_SERVICE=%s", buf_str(&service), NULL);
+}
+
 static void send_verdict(struct dialogue *d)
 {
     struct login *l = &d->login;
@@ -117,11 +134,7 @@ static void send_verdict(struct dialogue *d)
     if (l->verdict == DIALOGUE_ALLOW && l->new_handle[0])
         dialogue_put_str(&r, DIALOGUE_TAG_HANDLE, l->new_handle);
     send_record(d, &r);
-    sd_journal_send("MESSAGE=%s for %s by %s: verdict %d: %s", l->service, l->user, l->peer.comm,
-                    (int)l->verdict, l->why[0] ? l->why : "-", "PRIORITY=%d",
-                    l->verdict == DIALOGUE_ALLOW || l->verdict == DIALOGUE_IGNORE ? LOG_INFO
-                                                                                  : LOG_NOTICE,
-                    "COUNTERSIGN_USER=%s", l->user, "COUNTERSIGN_SERVICE=%s", l->service, NULL);
+    tell_journal(l);
     hang_up(d);
 }
 

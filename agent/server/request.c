@@ -10,6 +10,8 @@
 #include "base/encode.h"
 #include "server/rules.h"
 
+#define ALERT_PATH_MAX 200
+
 const char *request_param(const struct request *r, const char *name)
 {
     for (size_t i = 0; i < REQUEST_PARAMS; i++) {
@@ -163,8 +165,10 @@ bool request_may(struct request *r, const char *path, unsigned caps)
 void request_alert(struct request *r, const char *event)
 {
     char text[512];
-    snprintf(text, sizeof(text), "%s by uid %d (login uid %d, pid %d, %s) on %.200s", event,
+    _cleanup_buf_ struct buf path = BUF_INIT(ALERT_PATH_MAX + 1);
+    encode_printable(&path, r->path, ALERT_PATH_MAX);
+    snprintf(text, sizeof(text), "%s by uid %d (login uid %d, pid %d, %s) on %s", event,
              (int)r->peer.uid, (int)r->peer.loginuid, (int)r->peer.pid,
-             r->peer.comm[0] ? r->peer.comm : "?", r->path);
+             r->peer.comm[0] ? r->peer.comm : "?", buf_str(&path));
     agent_alert(r->agent, event, text);
 }

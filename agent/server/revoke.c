@@ -298,7 +298,7 @@ static int adopt(struct sweep *s, const struct mount *m, const char *role)
     int64_t now = clock_wall_ms();
     e = lease_create(s->agent->leases, &spec, now);
     if (e == 0)
-        e = lease_revoke(s->agent->leases, id, "an account of this instance that no lease knew",
+        e = lease_unmake(s->agent->leases, id, "an account of this instance that no lease knew",
                          now);
     if (e == 0)
         agent_alert(s->agent, "orphaned account",

@@ -189,8 +189,11 @@ static int hashed(struct request *r)
     struct hashing *h = r->state;
     if (!h || h->error < 0)
         return request_error(r, 503, "the agent is too busy to hash the passphrase; try again");
+    int e = admit(r, true); /* meanwhile another factor may have come, or the proof grown old */
+    if (e != 0)
+        return e < 0 ? e : 0;
     r->status = 204;
-    int e = factor_passphrase_set(r->agent->vault, subject(r), h->hash);
+    e = factor_passphrase_set(r->agent->vault, subject(r), h->hash);
     return e < 0 ? e : 0;
 }
 

@@ -14,7 +14,9 @@
 #include "base/clock.h"
 #include "vault/inner.h"
 
-#define TURN_MAX (16 * 1024 * 1024) /* bytes of lines in one turn */
+/* Bytes of lines in one turn. Revoking everything at once is one turn, with a line for each lease:
+ * it must not be refused for being much (128 MiB: about 400,000 leases). */
+#define TURN_MAX (128 * 1024 * 1024)
 #define MAC_KEY ",\"mac\":\""
 #define MAC_LEN (sizeof(MAC_KEY) - 1 + AUDIT_MAC_HEX + 2) /* ,"mac":"…"} */
 

@@ -11,7 +11,7 @@
 #include "vault/vault.h"
 
 #define VAULT_MARKS_MAX 32
-#define VAULT_SCRATCH_MAX (64 * 1024 * 1024)
+#define VAULT_SCRATCH_MAX (512 * 1024 * 1024) /* half of it is what one turn may say in the log */
 
 /* A point in the audit chain. */
 struct audit_point {
@@ -56,6 +56,7 @@ struct vault {
     int dead;        /* -errno that took the whole transaction with it */
     unsigned spoilt; /* 1 + the depth at which a write failed halfway; 0 = none */
     unsigned depth;
+    uint64_t passed_over; /* broken rows that visits went on behind */
     struct vault_mark mark[VAULT_MARKS_MAX];
 
     struct buf scratch; /* ciphertext being made or plaintext being read; wiped after each use */

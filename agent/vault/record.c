@@ -91,7 +91,7 @@ static int open_row(struct vault *v, enum record_table t, sqlite3_stmt *st, stru
     const void *p = sqlite3_column_blob(st, 6);
     size_t n = (size_t)sqlite3_column_bytes(st, 6);
     if (!p)
-        return -EBADMSG;
+        return sqlite3_errcode(v->store.db) == SQLITE_NOMEM ? -ENOMEM : -EBADMSG;
     e = keyring_open(v->ring, KEYRING_RECORD, bound, sizeof(bound), p, n, plain);
     if (e < 0)
         return e;
@@ -231,8 +231,6 @@ static void found_clear(struct found_list *l)
 
 static int found_add(struct found_list *l, sqlite3_stmt *st)
 {
-    if (sqlite3_column_bytes(st, 1) != VAULT_HASH_LEN)
-        return -EBADMSG;
     if (l->n == l->cap) {
         size_t cap = l->cap ? 2 * l->cap : 64;
         struct found *more = reallocarray(l->v, cap, sizeof(*more));
@@ -241,13 +239,14 @@ static int found_add(struct found_list *l, sqlite3_stmt *st)
         l->v = more;
         l->cap = cap;
     }
-    l->v[l->n].n = sqlite3_column_int64(st, 0);
-    memcpy(&l->v[l->n].id, sqlite3_column_blob(st, 1), sizeof(l->v[0].id));
-    l->n++;
+    struct found *f = &l->v[l->n++];
+    *f = (struct found){.n = sqlite3_column_int64(st, 0)};
+    if (sqlite3_column_bytes(st, 1) == VAULT_HASH_LEN) /* else read_found() says it */
+        memcpy(&f->id, sqlite3_column_blob(st, 1), sizeof(f->id));
     return 0;
 }
 
-/* 0 found, RECORD_E_NONE gone by now. */
+/* 0 found, RECORD_E_NONE gone by now, RECORD_E_BROKEN: this row, and not the store, is at fault. */
 static int read_found(struct vault *v, enum record_table t, const struct found *f,
                       struct buf *plain, struct record *r)
 {
@@ -260,28 +259,91 @@ static int read_found(struct vault *v, enum record_table t, const struct found *
     if (e <= 0)
         return e < 0 ? e : RECORD_E_NONE;
     if (sqlite3_column_bytes(st, 0) != VAULT_HASH_LEN)
-        return -EBADMSG;
+        return RECORD_E_BROKEN;
     if (memcmp(&f->id, sqlite3_column_blob(st, 0), sizeof(f->id)) != 0)
         return RECORD_E_NONE;
-    return open_row(v, t, st, plain, r);
+    e = open_row(v, t, st, plain, r);
+    /* longer than any that we write, so that it did not fit */
+    return e == -EBADMSG || e == -EMSGSIZE ? RECORD_E_BROKEN : e;
 }
 
-static int visit(struct vault *v, enum record_table t, const struct found_list *l, record_fn fn,
-                 void *data)
+#define SHOWN_ROWS 8
+#define PLAIN_KEPT (16 * 1024)
+
+/* A visit: what it does with each row, and with those that are broken. */
+struct tour {
+    record_fn fn;
+    void *data;
+    bool pass; /* go on behind a broken row; else it ends the visit */
+    bool park; /* and take it out of the queue */
+    size_t broken;
+    int64_t shown[SHOWN_ROWS]; /* the first broken ones */
+};
+
+static int park_row(struct vault *v, enum record_table t, int64_t n)
+{
+    _cleanup_stmt_ sqlite3_stmt *st = NULL;
+    int r = store_record_stmt(&v->store, t, STORE_REC_PARK, &st);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, n);
+    return store_step(&v->store, st);
+}
+
+static int pass_over(struct vault *v, enum record_table t, const struct found *f, struct tour *to)
+{
+    bool own;
+    if (!to->pass)
+        return -EBADMSG;
+    if (to->broken < SHOWN_ROWS)
+        to->shown[to->broken] = f->n;
+    to->broken++;
+    v->passed_over++;
+    if (!to->park)
+        return 0;
+    int r = vault_write_begin(v, &own);
+    return r < 0 ? r : vault_write_end(v, own, park_row(v, t, f->n));
+}
+
+/* Outside of a turn there is no log; the count is all there is. */
+static int tell_broken(struct vault *v, enum record_table t, const struct tour *to)
+{
+    if (to->broken == 0 || !v->in_turn)
+        return 0;
+    _cleanup_json_ json_t *rows = json_array();
+    for (size_t i = 0; i < to->broken && i < SHOWN_ROWS; i++) {
+        if (json_array_append_new(rows, json_integer(to->shown[i])) < 0)
+            return -ENOMEM;
+    }
+    _cleanup_json_ json_t *line =
+        json_pack("{s:s, s:s, s:I, s:O, s:s}", "event", "broken rows", "table",
+                  store_record_name(t), "broken", (json_int_t)to->broken, "rows", rows, "text",
+                  "rows of the store failed their authentication (damaged, or changed by somebody "
+                  "else) and were passed over");
+    return line ? audit_append(v, "alert", line) : -ENOMEM;
+}
+
+static int visit(struct vault *v, enum record_table t, const struct found_list *l, struct tour *to)
 {
     _cleanup_buf_ struct buf plain = BUF_INIT(RECORD_BODY_MAX + RECORD_ID_MAX + 64);
     for (size_t i = 0; i < l->n; i++) {
         struct record r;
-        buf_reset(&plain);
+        if (plain.cap > PLAIN_KEPT) /* wiped as a whole each time: one long row, slow for all */
+            buf_clear(&plain);
+        else
+            buf_reset(&plain);
         int e = vault_ready(v); /* fn may have sealed or lost the turn */
         if (e == 0)
             e = read_found(v, t, &l->v[i], &plain, &r);
-        if (e == 0)
-            e = fn(&r, data);
+        bool sound = e == 0;
+        if (sound)
+            e = to->fn(&r, to->data);
+        if (e == RECORD_E_BROKEN && (!sound || to->pass))
+            e = pass_over(v, t, &l->v[i], to);
         if (e < 0)
             return e;
     }
-    return 0;
+    return tell_broken(v, t, to);
 }
 
 /* st has its other parameters bound; the first is the limit. */
@@ -299,7 +361,7 @@ static int collect(struct vault *v, sqlite3_stmt *st, size_t limit, struct found
 
 /* What a visit selects by: a key (32 bytes), a deadline, or nothing. */
 static int each(struct vault *v, enum record_table t, unsigned op, const uint8_t *key,
-                const int64_t *until, size_t limit, record_fn fn, void *data)
+                const int64_t *until, size_t limit, struct tour *to)
 {
     _cleanup_(found_clear) struct found_list l = {0};
     {
@@ -315,30 +377,80 @@ static int each(struct vault *v, enum record_table t, unsigned op, const uint8_t
         if (r < 0)
             return r;
     }
-    return visit(v, t, &l, fn, data);
+    return visit(v, t, &l, to);
 }
 
-int record_each_due(struct vault *v, enum record_table t, int64_t until, size_t limit, record_fn fn,
-                    void *data)
+static int each_due(struct vault *v, enum record_table t, int64_t until, size_t limit,
+                    struct tour *to)
 {
     int r = ready(v, t);
-    return r < 0 ? r : each(v, t, STORE_REC_EACH_DUE, NULL, &until, limit, fn, data);
+    return r < 0 ? r : each(v, t, STORE_REC_EACH_DUE, NULL, &until, limit, to);
 }
 
-int record_each_key(struct vault *v, enum record_table t, unsigned slot, const char *value,
-                    size_t limit, record_fn fn, void *data)
+static int each_key(struct vault *v, enum record_table t, unsigned slot, const char *value,
+                    size_t limit, struct tour *to)
 {
     uint8_t k[VAULT_HASH_LEN];
     int r = slot < RECORD_KEYS ? ready(v, t) : -EINVAL;
     if (r == 0)
         r = hash(v, t, (uint8_t)slot, value, k);
-    return r < 0 ? r : each(v, t, STORE_REC_EACH_KEY + slot, k, NULL, limit, fn, data);
+    return r < 0 ? r : each(v, t, STORE_REC_EACH_KEY + slot, k, NULL, limit, to);
+}
+
+static int each_row(struct vault *v, enum record_table t, size_t limit, struct tour *to)
+{
+    int r = ready(v, t);
+    return r < 0 ? r : each(v, t, STORE_REC_EACH, NULL, NULL, limit, to);
+}
+
+int record_each_due(struct vault *v, enum record_table t, int64_t until, size_t limit, record_fn fn,
+                    void *data)
+{
+    return each_due(v, t, until, limit, &(struct tour){.fn = fn, .data = data});
+}
+
+int record_each_key(struct vault *v, enum record_table t, unsigned slot, const char *value,
+                    size_t limit, record_fn fn, void *data)
+{
+    return each_key(v, t, slot, value, limit, &(struct tour){.fn = fn, .data = data});
 }
 
 int record_each(struct vault *v, enum record_table t, size_t limit, record_fn fn, void *data)
 {
-    int r = ready(v, t);
-    return r < 0 ? r : each(v, t, STORE_REC_EACH, NULL, NULL, limit, fn, data);
+    return each_row(v, t, limit, &(struct tour){.fn = fn, .data = data});
+}
+
+static int passed(const struct tour *to, int r, size_t *broken)
+{
+    if (broken)
+        *broken = to->broken;
+    return r;
+}
+
+int record_pass_due(struct vault *v, enum record_table t, int64_t until, size_t limit, record_fn fn,
+                    void *data, size_t *broken)
+{
+    struct tour to = {.fn = fn, .data = data, .pass = true, .park = true};
+    return passed(&to, each_due(v, t, until, limit, &to), broken);
+}
+
+int record_pass_key(struct vault *v, enum record_table t, unsigned slot, const char *value,
+                    size_t limit, record_fn fn, void *data, size_t *broken)
+{
+    struct tour to = {.fn = fn, .data = data, .pass = true};
+    return passed(&to, each_key(v, t, slot, value, limit, &to), broken);
+}
+
+int record_pass(struct vault *v, enum record_table t, size_t limit, record_fn fn, void *data,
+                size_t *broken)
+{
+    struct tour to = {.fn = fn, .data = data, .pass = true};
+    return passed(&to, each_row(v, t, limit, &to), broken);
+}
+
+uint64_t record_passed_over(const struct vault *v)
+{
+    return v->passed_over;
 }
 
 /* --- Numbers --------------------------------------------------------------------------------- */

@@ -52,6 +52,24 @@ int record_each_key(struct vault *v, enum record_table t, unsigned slot, const c
                     size_t limit, record_fn fn, void *data);
 /* All rows, in order of insertion. */
 int record_each(struct vault *v, enum record_table t, size_t limit, record_fn fn, void *data);
+
+/* The same for work that must go on whatever a single row holds (expiry, revoking all of a kind):
+ * rows that fail their authentication are passed over. Which ones is said in the log, one audit
+ * line of type "alert" a visit. *broken (may be NULL) counts them: 0 with *broken > 0 is
+ * not a complete answer, and what decides about a person reads strictly, above. fn may say
+ * RECORD_E_BROKEN of a row whose body makes no sense, before it has changed anything.
+ * record_pass_due() also takes them out of the queue, by turning their deadline negative: they
+ * would be first in it for ever. limit counts the rows looked at, broken ones included. */
+#define RECORD_E_BROKEN 2
+int record_pass_due(struct vault *v, enum record_table t, int64_t until, size_t limit, record_fn fn,
+                    void *data, size_t *broken);
+int record_pass_key(struct vault *v, enum record_table t, unsigned slot, const char *value,
+                    size_t limit, record_fn fn, void *data, size_t *broken);
+int record_pass(struct vault *v, enum record_table t, size_t limit, record_fn fn, void *data,
+                size_t *broken);
+/* How many broken rows were passed over since the vault was opened (a row counts each time). */
+uint64_t record_passed_over(const struct vault *v);
+
 /* The earliest deadline. 0, RECORD_E_NONE when no row has one. */
 int record_next_due(struct vault *v, enum record_table t, int64_t *due);
 /* How many rows (works while sealed). */

@@ -88,6 +88,7 @@ static const char *const record_sql[STORE_REC_OPS] = {
     [STORE_REC_EACH_DUE] = ("SELECT n, id FROM %s WHERE due > 0 AND due <= ?2"
                             " ORDER BY due, n LIMIT ?1"),
     [STORE_REC_NEXT_DUE] = "SELECT due FROM %s WHERE due > 0 ORDER BY due LIMIT 1",
+    [STORE_REC_PARK] = "UPDATE %s SET due = -due WHERE n = ?1 AND due > 0",
     [STORE_REC_COUNT] = "SELECT count(*) FROM %s",
     [STORE_REC_EACH_KEY] = "SELECT n, id FROM %s WHERE k0 = ?2 ORDER BY n LIMIT ?1",
     [STORE_REC_EACH_KEY + 1] = "SELECT n, id FROM %s WHERE k1 = ?2 ORDER BY n LIMIT ?1",
@@ -110,6 +111,11 @@ int store_stmt(struct store *s, enum store_sql which, sqlite3_stmt **out)
     int r = s->stmt[which] ? 0 : prepare(s, fixed_sql[which], &s->stmt[which]);
     *out = r < 0 ? NULL : s->stmt[which];
     return r;
+}
+
+const char *store_record_name(enum record_table t)
+{
+    return (unsigned)t < RECORD_TABLES ? record_names[t] : "?";
 }
 
 int store_record_stmt(struct store *s, enum record_table t, unsigned op, sqlite3_stmt **out)

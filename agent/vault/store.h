@@ -48,6 +48,7 @@ enum store_record_sql {
     STORE_REC_EACH,
     STORE_REC_EACH_DUE,
     STORE_REC_NEXT_DUE,
+    STORE_REC_PARK,
     STORE_REC_COUNT,
     STORE_REC_EACH_KEY,
     STORE_REC_COUNT_KEY = STORE_REC_EACH_KEY + RECORD_KEYS,
@@ -66,6 +67,9 @@ void store_close(struct store *s);
 
 /* The -errno for a result code of SQLite; 0 for OK, ROW and DONE. */
 int store_errno(const struct store *s, int rc);
+
+/* "lease", "token", …: as the table is called in the file. */
+const char *store_record_name(enum record_table t);
 
 /* The prepared statement, ready for binding. Use it with _cleanup_stmt_. */
 int store_stmt(struct store *s, enum store_sql which, sqlite3_stmt **out);

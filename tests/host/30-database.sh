@@ -221,6 +221,28 @@ impatient() {
     eventually 10 "leaves no account behind" only_kept
 }
 
+# --- Accounts without a lease --------------------------------------------------------------------------------
+
+# As if a crash, or a store put back from yesterday, had left it.
+lost_account() { # NAME INSTANCE
+    sql "CREATE ROLE \"$1\" LOGIN IN ROLE shop_readers; GRANT \"$1\" TO countersign_admin;
+        COMMENT ON ROLE \"$1\" IS 'countersign instance=$2 lease=database/creds/shop-ro/000000000000000000000000'" postgres
+}
+
+sweeping() {
+    local instance
+    instance=$(inside countersign status -format=json | jq -r '.instance // .data.instance')
+    ok "an account of ours that no lease knows" lost_account lost-ours "$instance"
+    ok "one of another instance" lost_account lost-theirs 00000000-0000-4000-8000-000000000000
+    ok "one that is nobody's" sql "CREATE ROLE \"v-shop-someone\" LOGIN" postgres
+    ok "the agent restarts" inside systemctl restart countersignd
+    eventually 20 "the first is swept away" account_gone lost-ours
+    ok "the second is not ours to touch" account_exists lost-theirs
+    ok "nor is the third" account_exists v-shop-someone
+    ok "and what has a lease stays" account_exists "$KEPT_NAME"
+    ok "they are cleared up" sql 'DROP ROLE "lost-theirs"; DROP ROLE "v-shop-someone"' postgres
+}
+
 # --- Lifetimes ---------------------------------------------------------------------------------------------
 
 leader_of() { # USER: the process that leads the login
@@ -262,6 +284,7 @@ connector_away
 agent_restarts
 crashes
 impatient
+sweeping
 postgres_away
 lifetimes
 leases_match

@@ -629,6 +629,12 @@ check_seal() {
     eventually 5 "the use of root's route is in the log" grep -q '"type":"alert".*sys/unseal' "$DIR/dev/audit.log"
 }
 
+check_gone_with_folder() {
+    rm -rf "$DIR/dev"
+    eventually 5 "a dev agent goes with its folder" eval '! kill -0 "$AGENT" 2>/dev/null'
+    AGENT=0
+}
+
 check_restart() {
     make_token '{"policies":["reader"],"ttl":"1h"}'
     stop_agent TERM
@@ -702,7 +708,8 @@ main() {
     check_kill
     stop_agent TERM
     unlike "it ended without a complaint" "$(cat "$DIR/out")" 'rror|anitizer'
-    finish
+    check_gone_with_folder
+finish
 }
 
 main "$@"

@@ -30,6 +30,31 @@ static void test_form(void **state)
     free(text);
 }
 
+/* One turn may say a lot (all leases revoked at once), and all of it reaches the file. */
+static void test_long_turn(void **state)
+{
+    struct fixture *f = *state;
+    char *text = malloc(60001);
+    assert_non_null(text);
+    memset(text, 'x', 60000);
+    text[60000] = '\0';
+    json_t *fields = json_pack("{s:s}", "a", text);
+    assert_int_equal(vault_begin(f->v), 0);
+    for (int i = 0; i < 700; i++)
+        assert_int_equal(audit_append(f->v, "lease", fields), 0);
+    fixture_put(f->v, "a", "1");
+    assert_int_equal(vault_commit(f->v), 0);
+    json_decref(fields);
+    free(text);
+    fixture_reopen(f);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    struct stat st;
+    assert_int_equal(stat(f->log, &st), 0);
+    assert_in_range(st.st_size, 700 * 60000, 700 * 61000);
+    assert_int_equal(head(f->v), 700);
+}
+
 /* Types that are no word, and fields that are ours, are refused and leave nothing. */
 static void test_refused_lines(void **state)
 {
@@ -247,10 +272,10 @@ static void test_other_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_form),           FIXTURE_TEST(test_refused_lines),
-        FIXTURE_TEST(test_undo),           FIXTURE_TEST(test_every_byte),
-        FIXTURE_TEST(test_arranged_lines), FIXTURE_TEST(test_garbage),
-        FIXTURE_TEST(test_other_store),
+        FIXTURE_TEST(test_form),       FIXTURE_TEST(test_refused_lines),
+        FIXTURE_TEST(test_long_turn),  FIXTURE_TEST(test_undo),
+        FIXTURE_TEST(test_every_byte), FIXTURE_TEST(test_arranged_lines),
+        FIXTURE_TEST(test_garbage),    FIXTURE_TEST(test_other_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -272,6 +272,26 @@ static void test_boot_id(_unused_ void **state)
     assert_ptr_equal(clock_boot_id(), id);
 }
 
+/* Lease time is wall time until it is anchored, and then the boot clock's, whatever the offset. */
+static void test_lease_time(_unused_ void **state)
+{
+    static const int64_t offsets[] = {0, 1, -5000, INT64_C(1800000000000)};
+    int64_t offset;
+    clock_lease_release();
+    assert_false(clock_lease_anchored(&offset));
+    int64_t wall = clock_wall_ms();
+    assert_in_range(clock_lease_ms() - wall, 0, 10000);
+    for (size_t i = 0; i < ARRAY_LEN(offsets); i++) {
+        clock_lease_anchor(offsets[i]);
+        assert_true(clock_lease_anchored(&offset));
+        assert_int_equal(offset, offsets[i]);
+        int64_t boot = clock_boot_ms();
+        assert_in_range(clock_lease_ms() - boot - offsets[i], 0, 10000);
+    }
+    clock_lease_release();
+    assert_false(clock_lease_anchored(&offset));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_human),
         cmocka_unit_test(test_clocks),
         cmocka_unit_test(test_boot_id),
+        cmocka_unit_test(test_lease_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

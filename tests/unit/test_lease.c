@@ -628,8 +628,147 @@ static void test_revoked_while_made(void **state)
     /* the maker says that it failed */
     add(x, &base_spec, "a/3", false);
     assert_int_equal(lease_revoke_lifetime(x->l, "session", "s1", "logged out", NOW + 5, &n), 0);
-    assert_int_equal(lease_revoke(x->l, "a/3", "it could not be made", NOW + 6), 0);
+    assert_int_equal(lease_unmake(x->l, "a/3", "it could not be made", NOW + 6), 0);
     assert_int_equal(number(x, "a/3", "next_try"), NOW + 6);
+}
+
+/* An operator's revocation doesn't overtake the making either: it is due when that is over. */
+static void test_operator_waits(void **state)
+{
+    struct life *x = *state;
+    add(x, &base_spec, "a/1", false);
+    assert_int_equal(lease_revoke(x->l, "a/1", "by hand", NOW + 1), 0);
+    assert_int_equal(lease_revoke(x->l, "a/1", "by hand, again", NOW + 2), 0);
+    expect_state(x, "a/1", "revoking");
+    run_due(x, NOW + 3);
+    assert_int_equal(asked(x), 0);
+    assert_int_equal(lease_activate(x->l, "a/1", NOW + 4), LEASE_E_REFUSED);
+    run_due(x, NOW + 4);
+    assert_int_equal(asked(x), 1);
+    assert_int_equal(lease_revoked(x->l, "a/1", LEASE_GONE, NULL, NULL, NOW + 5), 0);
+    expect_state(x, "a/1", NULL);
+    /* the agent dies before the making is over: undone after its restart, at the latest */
+    add(x, &base_spec, "a/2", false);
+    assert_int_equal(lease_revoke(x->l, "a/2", "by hand", NOW + 1), 0);
+    turn(x);
+    restart(x);
+    run_due(x, NOW + LEASE_PENDING_MS);
+    assert_int_equal(asked(x), 1);
+    /* its maker need not wait */
+    add(x, &base_spec, "a/3", false);
+    assert_int_equal(lease_unmake(x->l, "a/3", "it could not be made", NOW + 1), 0);
+    run_due(x, NOW + 1);
+    assert_int_equal(asked(x), 1);
+}
+
+/* An account that comes into being while it is being undone is undone once more: that "gone" was
+ * said too early. */
+static void test_overtaken(void **state)
+{
+    struct life *x = *state;
+    int64_t late = NOW + LEASE_PENDING_MS;
+    for (int unmake = 0; unmake < 2; unmake++) {
+        const char *id = unmake ? "a/2" : "a/1";
+        add(x, &base_spec, id, false);
+        run_due(x, late);
+        assert_int_equal(asked(x), 1);
+        if (unmake)
+            assert_int_equal(lease_unmake(x->l, id, "the client had gone", late + 1), 0);
+        else
+            assert_int_equal(lease_activate(x->l, id, late + 1), LEASE_E_REFUSED);
+        assert_int_equal(lease_revoked(x->l, id, LEASE_GONE, NULL, NULL, late + 2), 0);
+        expect_state(x, id, "revoking");
+        run_due(x, late + 2);
+        assert_int_equal(asked(x), 1);
+        assert_int_equal(lease_revoked(x->l, id, LEASE_GONE, NULL, NULL, late + 3), 0);
+        expect_state(x, id, NULL);
+    }
+}
+
+static void behind_its_back(struct life *x, const char *sql)
+{
+    turn(x);
+    vault_rollback(x->f->v);
+    effects_free(x->effects);
+    leases_free(x->l);
+    vault_close(x->f->v);
+    x->f->v = NULL;
+    fixture_sql(x->f, sql);
+    fixture_reopen(x->f);
+    open_leases(x);
+    assert_int_equal(vault_begin(x->f->v), 0);
+}
+
+static int collect(const json_t *lease, void *data);
+
+/* A row that somebody changed, or that makes no sense, keeps no other lease alive. */
+static void test_broken_rows(void **state)
+{
+    struct life *x = *state;
+    size_t n;
+    struct lease_counts c;
+    for (int i = 0; i < 6; i++)
+        add(x, &base_spec, (char[]){'a', '/', (char)('0' + i), '\0'}, i != 1);
+    assert_int_equal(lease_revoke(x->l, "a/2", "by hand", NOW), 0);
+    struct record odd = {.id = "odd", .due = 1, .body = "[]", .body_len = 2};
+    odd.key[0] = "user:alice";
+    assert_int_equal(record_put(x->f->v, RECORD_LEASE, &odd), 0);
+    behind_its_back(x, "UPDATE lease SET due = 1 WHERE n IN (1, 3);"
+                       "UPDATE lease SET k0 = (SELECT k0 FROM lease WHERE n = 4) WHERE n = 2;"
+                       "UPDATE lease SET body = zeroblob(80) WHERE n = 2;");
+    assert_int_equal(lease_restart(x->l, NOW + 1), 0);
+    assert_int_equal(lease_wake(x->l, "space-1", NOW + 1), 0);
+    assert_int_equal(lease_counts(x->l, &c), 0);
+    assert_int_equal(c.active, 4);
+    json_t *ids = json_array();
+    assert_int_equal(lease_each(x->l, NULL, NULL, 0, collect, ids), 0);
+    assert_int_equal(json_array_size(ids), 3);
+    json_decref(ids);
+    /* two slices hold nothing but broken rows, and the queue moves on */
+    bool more = true;
+    for (int i = 0; more; i++) {
+        assert_in_range(i, 0, 9);
+        assert_int_equal(lease_due(x->l, NOW + HOUR, 2, &more), 0);
+    }
+    turn(x);
+    assert_true(json_has_str(x->asked, "a/3") && json_has_str(x->asked, "a/4"));
+    assert_int_equal(asked(x), 3);
+    assert_int_equal(next_due(x), NOW + HOUR + LEASE_CLAIM_MS);
+    assert_int_equal(lease_revoke_principal(x->l, "user:alice", "?", NOW, &n, NULL), 0);
+    assert_int_equal(n, 3);
+    assert_int_equal(lease_revoke_prefix(x->l, "", "?", NOW, &n, NULL), 0);
+    assert_int_equal(n, 3);
+    assert_true(audited(x, "\"event\":\"broken rows\"") > 0);
+}
+
+/* Times and TTLs out of all range are refused or cut, and nothing overflows. */
+static void test_extremes(void **state)
+{
+    struct life *x = *state;
+    struct lease_spec s = base_spec;
+    json_t *recipe = json_object();
+    char why[128];
+    int64_t ttl;
+    static const int64_t times[] = {INT64_MIN, -1, 0, INT64_MAX / 2 + 1, INT64_MAX};
+    s.id = "a/1";
+    s.recipe = recipe;
+    for (size_t i = 0; i < ARRAY_LEN(times); i++)
+        assert_int_equal(lease_create(x->l, &s, times[i]), -EINVAL);
+    s.ttl = 9000; /* above its maximum */
+    assert_int_equal(lease_create(x->l, &s, NOW), 0);
+    assert_int_equal(lease_activate(x->l, "a/1", NOW), 0);
+    assert_int_equal(number(x, "a/1", "expires"), NOW + 7200000);
+    assert_int_equal(number(x, "a/1", "ttl"), 7200);
+    s.id = "a/2";
+    s.ttl = INT64_MAX / 4000;
+    s.max_ttl = 0;
+    assert_int_equal(lease_create(x->l, &s, INT64_MAX / 2), 0);
+    assert_int_equal(lease_activate(x->l, "a/2", INT64_MAX / 2), 0);
+    assert_int_equal(lease_renew(x->l, "a/2", INT64_MAX, INT64_MAX / 2, false, &ttl, why, 128), 0);
+    assert_int_equal(ttl, INT64_MAX / 4000);
+    assert_int_equal(lease_renew(x->l, "a/2", 1, INT64_MIN, false, &ttl, why, 128),
+                     LEASE_E_REFUSED);
+    json_decref(recipe);
 }
 
 /* A restart re-drives what was pending or revoking, claims of the old life included. */
@@ -866,6 +1005,10 @@ int main(void)
         LEASE_TEST(test_revoke_sets),
         LEASE_TEST(test_prefix),
         LEASE_TEST(test_revoked_while_made),
+        LEASE_TEST(test_operator_waits),
+        LEASE_TEST(test_overtaken),
+        LEASE_TEST(test_broken_rows),
+        LEASE_TEST(test_extremes),
         LEASE_TEST(test_restart),
         LEASE_TEST(test_undone_turn),
         LEASE_TEST(test_wake),

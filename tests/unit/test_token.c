@@ -604,6 +604,66 @@ static void test_expire_together(void **state)
     token_clear(&b.t);
 }
 
+static void behind_its_back(struct fixture *f, const char *sql)
+{
+    vault_close(f->v);
+    f->v = NULL;
+    fixture_sql(f, sql);
+    fixture_reopen(f);
+}
+
+/* Goal: a row that somebody changed keeps no other token alive: neither its neighbours in the
+ * queue, nor its parent, nor the rest of its session. */
+static void test_broken_rows(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_json_ json_t *policies = json_pack("[s]", "default"), *list = NULL;
+    struct token_spec spec = plain(policies);
+    struct made m[7];
+    struct gone g = {0};
+    m[0] = make(f->v, NULL, 10); /* broken, and first in the queue */
+    m[1] = make(f->v, NULL, 20);
+    m[2] = make(f->v, m[1].t.id, 500); /* broken, and the first child */
+    m[3] = make(f->v, m[1].t.id, 500);
+    spec.session = "boot/7";
+    spec.ttl = 500;
+    for (int i = 4; i < 7; i++)
+        assert_int_equal(create(f->v, &spec, &m[i]), 0);
+    behind_its_back(f, "UPDATE token SET due = 1 WHERE n = 1;"
+                       "UPDATE token SET body = zeroblob(90) WHERE n IN (3, 5);");
+    assert_int_equal(token_expire(f->v, NOW + 20000, 1, note, &g), 0);
+    assert_int_equal(g.n, 0);
+    assert_int_equal(token_expire(f->v, NOW + 20000, 1, note, &g), 0);
+    assert_int_equal(g.n, 2);
+    assert_string_equal(g.ids[0], m[3].t.id);
+    assert_string_equal(g.ids[1], m[1].t.id);
+    assert_int_equal(find(f->v, m[0].text, NOW), -EBADMSG);
+    assert_int_equal(find(f->v, m[2].text, NOW), -EBADMSG);
+    assert_int_equal(token_accessors(f->v, &list), 0);
+    assert_int_equal(json_array_size(list), 2);
+    g = (struct gone){0};
+    assert_int_equal(token_session_ended(f->v, "boot/7", note, &g), 0);
+    assert_int_equal(g.n, 2);
+    for (int i = 0; i < 7; i++)
+        token_clear(&m[i].t);
+}
+
+/* Goal: revoking a token orphans its sound children in spite of a broken one. */
+static void test_orphans_of_broken(void **state)
+{
+    struct fixture *f = *state;
+    struct gone g = {0};
+    struct made a = make(f->v, NULL, 60), b = make(f->v, a.t.id, 60), c = make(f->v, a.t.id, 60);
+    behind_its_back(f, "UPDATE token SET body = zeroblob(90) WHERE n = 2");
+    assert_int_equal(token_revoke(f->v, a.t.id, true, note, &g), 0);
+    assert_int_equal(g.n, 1);
+    assert_int_equal(find(f->v, c.text, NOW), 0);
+    assert_int_equal(find(f->v, a.text, NOW), TOKEN_E_NONE);
+    token_clear(&a.t);
+    token_clear(&b.t);
+    token_clear(&c.t);
+}
+
 /* Goal: a login session's end takes its tokens and their children only. */
 static void test_session_ended(void **state)
 {
@@ -715,6 +775,8 @@ int main(void)
         FIXTURE_TEST(test_deep),
         FIXTURE_TEST(test_expire),
         FIXTURE_TEST(test_expire_together),
+        FIXTURE_TEST(test_broken_rows),
+        FIXTURE_TEST(test_orphans_of_broken),
         FIXTURE_TEST(test_session_ended),
         FIXTURE_TEST(test_json),
         FIXTURE_TEST(test_accessors),
