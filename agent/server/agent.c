@@ -6,6 +6,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/encode.h"
+#include "lease/deadline.h"
 #include "server/mount.h"
 #include "server/revoke.h"
 #include "server/rules.h"
@@ -40,7 +41,8 @@ static int load(struct agent *a)
     if (e < 0)
         return e;
     agent_open_audit(a);
-    return watch_start(a->watch);
+    e = deadline_update(a->vault);
+    return e < 0 ? e : watch_start(a->watch);
 }
 
 int agent_unsealed(struct agent *a)

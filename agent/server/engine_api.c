@@ -188,7 +188,7 @@ static int make_pending(struct request *r, struct bridge *b)
     };
     choose_lifetime(r, &s);
     b->leased = true;
-    return lease_create(r->agent->leases, &s, r->now_ms);
+    return lease_create(r->agent->leases, &s, r->lease_ms);
 }
 
 static int hand_over(struct request *r, struct bridge *b)
@@ -200,10 +200,10 @@ static int hand_over(struct request *r, struct bridge *b)
         undo = "the client was gone before it could be handed over";
     if (undo) {
         r->lease_id[0] = '\0';
-        int failed = lease_unmake(r->agent->leases, b->lease_id, undo, r->now_ms);
+        int failed = lease_unmake(r->agent->leases, b->lease_id, undo, r->lease_ms);
         return failed < 0 ? failed : 0;
     }
-    int e = lease_activate(r->agent->leases, b->lease_id, r->now_ms);
+    int e = lease_activate(r->agent->leases, b->lease_id, r->lease_ms);
     if (e < 0)
         return e;
     if (e > 0) {

@@ -181,12 +181,12 @@ static int last_use_gone(const char *id, void *data)
 {
     struct request *r = data;
     size_t n;
-    return lease_revoke_token(r->agent->leases, id, "token used up", r->now_ms, &n);
+    return lease_revoke_token(r->agent->leases, id, "token used up", r->lease_ms, &n);
 }
 
 static int token_rows(struct request *r)
 {
-    int e = token_find(r->agent->vault, r->token_text, r->now_ms, &r->token);
+    int e = token_find(r->agent->vault, r->token_text, r->lease_ms, &r->token);
     if (e == TOKEN_E_NONE)
         return refuse(
             request_error(r, 403, "permission denied: the token is unknown, expired or revoked"));

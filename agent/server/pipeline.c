@@ -175,6 +175,7 @@ void request_resume(struct request *r, request_fn fn)
 {
     r->resume = fn;
     r->now_ms = clock_wall_ms();
+    r->lease_ms = clock_lease_ms();
     enqueue(r, next_turn);
 }
 
@@ -241,6 +242,7 @@ static struct request *request_new(struct agent *a, struct http_exchange *x)
     r->agent = a;
     r->exchange = x;
     r->now_ms = clock_wall_ms();
+    r->lease_ms = clock_lease_ms();
     r->raw_data = BUF_INIT(4 * HTTP_BODY_MAX);
     r->peer.pidfd = -1;
     encode_random_uuid(r->id);

@@ -169,7 +169,7 @@ static int record(void *data)
 {
     struct revocation *x = data;
     int e =
-        lease_revoked(x->agent->leases, x->id, x->outcome, x->error, x->objects, clock_wall_ms());
+        lease_revoked(x->agent->leases, x->id, x->outcome, x->error, x->objects, clock_lease_ms());
     return e < 0 ? e : 0;
 }
 
@@ -295,7 +295,7 @@ static int adopt(struct sweep *s, const struct mount *m, const char *role)
         .ttl = 1,
         .recipe = recipe,
     };
-    int64_t now = clock_wall_ms();
+    int64_t now = clock_lease_ms();
     e = lease_create(s->agent->leases, &spec, now);
     if (e == 0)
         e = lease_unmake(s->agent->leases, id, "an account of this instance that no lease knew",
@@ -407,7 +407,7 @@ static int sweep_all(void *data)
             if (e < 0)
                 return e;
         }
-        (void)lease_wake(a->leases, x.mount->space, clock_wall_ms());
+        (void)lease_wake(a->leases, x.mount->space, clock_lease_ms());
     }
     return 0;
 }

@@ -48,7 +48,7 @@ static int make_root_token(struct first *f)
         .policies = policies, .display_name = "root", .path = "auth/token/root", .root = true};
     struct token t = {0};
     bool shortened;
-    int e = token_create(f->agent->vault, &spec, clock_wall_ms(), f->token, &t, &shortened, why,
+    int e = token_create(f->agent->vault, &spec, clock_lease_ms(), f->token, &t, &shortened, why,
                          sizeof(why));
     token_clear(&t);
     return e > 0 ? -EINVAL : e;

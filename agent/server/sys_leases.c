@@ -82,15 +82,15 @@ int route_lease_lookup(struct request *r)
         return e;
     snprintf(r->lease_id, sizeof(r->lease_id), "%s", "");
     return request_data(
-        r,
-        json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*}", "id",
-                  json_str(l, "id"), "issue_time", stamp(json_int(l, "issued", 0)), "expire_time",
-                  stamp(json_int(l, "expires", 0)), "last_renewal",
-                  stamp(json_int(l, "last_renewal", 0)), "ttl",
-                  (json_int_t)seconds_left(l, r->now_ms), "path", json_str(l, "path"), "renewable",
-                  json_bool(l, "renewable", false), "principal", json_str(l, "principal"), "state",
-                  json_str(l, "state"), "lifetime", json_object_get(l, "lifetime"), "revoke_error",
-                  json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL));
+        r, json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*}", "id",
+                     json_str(l, "id"), "issue_time", stamp(json_int(l, "issued", 0)),
+                     "expire_time", stamp(json_int(l, "expires", 0)), "last_renewal",
+                     stamp(json_int(l, "last_renewal", 0)), "ttl",
+                     (json_int_t)seconds_left(l, r->lease_ms), "path", json_str(l, "path"),
+                     "renewable", json_bool(l, "renewable", false), "principal",
+                     json_str(l, "principal"), "state", json_str(l, "state"), "lifetime",
+                     json_object_get(l, "lifetime"), "revoke_error",
+                     json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL));
 }
 
 struct listing {
@@ -111,7 +111,7 @@ static int add_lease(const json_t *l, void *data)
         "{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:b, s:O?, s:s, s:s, s:I, s:O?}", "id",
         json_str(l, "id"), "path", json_str(l, "path"), "principal", json_str(l, "principal"),
         "state", json_str(l, "state"), "issued", stamp(json_int(l, "issued", 0)), "expires",
-        stamp(json_int(l, "expires", 0)), "ttl", (json_int_t)seconds_left(l, x->request->now_ms),
+        stamp(json_int(l, "expires", 0)), "ttl", (json_int_t)seconds_left(l, x->request->lease_ms),
         "renewable", json_bool(l, "renewable", false), "lifetime", json_object_get(l, "lifetime"),
         "binding", json_str_or(l, "binding", ""), "last_error", json_str_or(l, "last_error", ""),
         "attempts", (json_int_t)json_int(l, "attempts", 0), "objects",
@@ -221,8 +221,8 @@ static int renewed(struct request *r)
                              "the account could not be prolonged: %s",
                              json_str_or(x->answer, "message", "no reason given"));
     }
-    int64_t left = x->end - r->now_ms / 1000;
-    int e = lease_renew(r->agent->leases, x->id, left > 1 ? left : 1, r->now_ms, false, &ttl, why,
+    int64_t left = x->end - r->lease_ms / 1000;
+    int e = lease_renew(r->agent->leases, x->id, left > 1 ? left : 1, r->lease_ms, false, &ttl, why,
                         sizeof(why));
     if (e == LEASE_E_NONE || e == LEASE_E_REFUSED)
         return request_error(r, 400, "%s", e == LEASE_E_NONE ? "the lease is gone" : why);
@@ -257,13 +257,14 @@ static int ask_engine(struct request *r, const json_t *lease, int64_t ttl)
     const struct engine *engine = engine_find(json_str_or(lease, "engine", ""));
     if (!engine)
         return request_error(r, 400, "this agent has no secrets engine that could prolong it");
-    x->end = r->now_ms / 1000 + ttl;
+    x->end = r->lease_ms / 1000 + ttl;
     if (!engine->lease_renew) {
         x->answer = json_pack("{s:b}", "ok", 1);
         return renewed(r);
     }
-    int e = engine->lease_renew(r->agent->vault, json_str(lease, "space"),
-                                json_object_get(lease, "recipe"), x->end, &x->frame);
+    int e =
+        engine->lease_renew(r->agent->vault, json_str(lease, "space"),
+                            json_object_get(lease, "recipe"), r->now_ms / 1000 + ttl, &x->frame);
     if (e == -ENOENT)
         return request_error(r, 400, "the configuration that this lease was made with is gone");
     if (e < 0)
@@ -298,7 +299,7 @@ int route_lease_renew(struct request *r)
     r->state = x;
     r->state_free = renewal_free;
     snprintf(x->id, sizeof(x->id), "%s", json_str_or(l, "id", ""));
-    e = lease_renew(r->agent->leases, x->id, json_int(r->body, "increment", 0), r->now_ms, true,
+    e = lease_renew(r->agent->leases, x->id, json_int(r->body, "increment", 0), r->lease_ms, true,
                     &ttl, why, sizeof(why));
     if (e == LEASE_E_REFUSED)
         return request_error(r, 400, "%s", why);
@@ -336,7 +337,7 @@ int route_lease_revoke(struct request *r)
         return e;
     char reason[400];
     snprintf(reason, sizeof(reason), "revoked by %s", r->principal);
-    e = lease_revoke(r->agent->leases, json_str(l, "id"), reason, r->now_ms);
+    e = lease_revoke(r->agent->leases, json_str(l, "id"), reason, r->lease_ms);
     if (e < 0)
         return e;
     _cleanup_json_ json_t *ids = json_pack("[O]", json_object_get(l, "id"));
@@ -349,8 +350,8 @@ int route_lease_revoke_prefix(struct request *r)
     size_t n = 0;
     snprintf(reason, sizeof(reason), "revoked by %s", r->principal);
     _cleanup_json_ json_t *ids = json_array();
-    int e = ids ? lease_revoke_prefix(r->agent->leases, request_param(r, "path"), reason, r->now_ms,
-                                      &n, ids)
+    int e = ids ? lease_revoke_prefix(r->agent->leases, request_param(r, "path"), reason,
+                                      r->lease_ms, &n, ids)
                 : -ENOMEM;
     return e < 0 ? e : revoked(r, ids, NULL);
 }
@@ -395,7 +396,7 @@ int route_lease_revoke_principal(struct request *r)
                              "sys/leases/revoke-principal");
     snprintf(reason, sizeof(reason), "all of %s revoked by %s", principal, r->principal);
     _cleanup_json_ json_t *ids = json_array();
-    int e = ids ? lease_revoke_principal(r->agent->leases, principal, reason, r->now_ms, &n, ids)
+    int e = ids ? lease_revoke_principal(r->agent->leases, principal, reason, r->lease_ms, &n, ids)
                 : -ENOMEM;
     if (e < 0)
         return e;

@@ -199,7 +199,7 @@ int route_capabilities(struct request *r)
     const char *text = json_str(r->body, "token");
     if (!text)
         return request_error(r, 400, "'token' must be given");
-    int e = token_find(r->agent->vault, text, r->now_ms, &t);
+    int e = token_find(r->agent->vault, text, r->lease_ms, &t);
     if (e != 0)
         return e < 0 ? e : request_error(r, 400, "invalid token");
     struct token own = r->token;
@@ -295,6 +295,7 @@ static int decide_subject(struct request *r, struct request *subject)
     struct decision d;
     const char *service = json_str(r->body, "service"), *path = json_str(r->body, "path");
     subject->now_ms = r->now_ms;
+    subject->lease_ms = r->lease_ms;
     int e = request_facts(subject, &f, proofs);
     if (e == 0 && f.user)
         e = factor_enrolled(r->agent->vault, f.user, &f.enrolled);

@@ -200,11 +200,11 @@ static int create(struct request *r, bool orphan)
     if (e != 0)
         return e < 0 ? e : 0;
     bound_by_binding(r, &s);
-    e = token_create(r->agent->vault, &s, r->now_ms, text, &t, &shortened, why, sizeof(why));
+    e = token_create(r->agent->vault, &s, r->lease_ms, text, &t, &shortened, why, sizeof(why));
     if (e == TOKEN_E_REFUSED)
         return request_error(r, 400, "%s", why);
     if (e == 0)
-        e = answer_token(r, &t, text, t.expires_ms ? (t.expires_ms - r->now_ms) / 1000 : 0);
+        e = answer_token(r, &t, text, t.expires_ms ? (t.expires_ms - r->lease_ms) / 1000 : 0);
     if (e == 0 && shortened)
         e = request_warn(r, "the TTL was shortened to the maximum that is allowed");
     mem_wipe(text, sizeof(text));
@@ -233,7 +233,7 @@ int route_token_lookup_self(struct request *r)
             "permission denied: there is no token to look up; the kernel says you are "
             "%s",
             r->principal);
-    return request_data(r, token_to_json(&r->token, r->token_text, r->now_ms));
+    return request_data(r, token_to_json(&r->token, r->token_text, r->lease_ms));
 }
 
 /* The token a request is about, by its text or accessor; else an answer stands in r and *found is
@@ -244,8 +244,8 @@ static int find(struct request *r, struct token *t, bool *found)
     *found = false;
     if (!text && !accessor)
         return request_error(r, 400, "missing token");
-    int e = text ? token_find(r->agent->vault, text, r->now_ms, t)
-                 : token_find_accessor(r->agent->vault, accessor, r->now_ms, t);
+    int e = text ? token_find(r->agent->vault, text, r->lease_ms, t)
+                 : token_find_accessor(r->agent->vault, accessor, r->lease_ms, t);
     if (e == TOKEN_E_NONE)
         return request_error(r, 403, "%s", text ? no_such_token : "invalid accessor");
     *found = e == 0;
@@ -258,7 +258,7 @@ int route_token_lookup(struct request *r)
     bool found;
     int e = find(r, &t, &found);
     if (e == 0 && found)
-        e = request_data(r, token_to_json(&t, json_str(r->body, "token"), r->now_ms));
+        e = request_data(r, token_to_json(&t, json_str(r->body, "token"), r->lease_ms));
     token_clear(&t);
     return e;
 }
@@ -275,7 +275,7 @@ static int renew(struct request *r, struct token *t, const char *text)
 {
     char why[256];
     int64_t ttl = 0;
-    int e = token_renew(r->agent->vault, t, json_int(r->body, "increment", 0), r->now_ms, &ttl, why,
+    int e = token_renew(r->agent->vault, t, json_int(r->body, "increment", 0), r->lease_ms, &ttl, why,
                         sizeof(why));
     if (e == TOKEN_E_REFUSED)
         return request_error(r, 400, "%s", why);
@@ -313,7 +313,7 @@ static int token_gone(const char *id, void *data)
 {
     struct request *r = data;
     size_t n;
-    return lease_revoke_token(r->agent->leases, id, "its token was revoked", r->now_ms, &n);
+    return lease_revoke_token(r->agent->leases, id, "its token was revoked", r->lease_ms, &n);
 }
 
 static int revoke_id(struct request *r, const char *id, bool orphan_children)

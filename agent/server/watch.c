@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "identity/throttle.h"
 #include "identity/token.h"
+#include "lease/deadline.h"
 #include "vault/audit.h"
 
 #define TICK_MS 30000  /* the longest time between two looks */
@@ -43,7 +44,7 @@ static int token_gone(const char *id, void *data)
 {
     struct agent *a = data;
     size_t n;
-    return lease_revoke_token(a->leases, id, "its token ended", clock_wall_ms(), &n);
+    return lease_revoke_token(a->leases, id, "its token ended", clock_lease_ms(), &n);
 }
 
 int watch_end_session(struct agent *a, const char *id, const char *reason)
@@ -55,7 +56,7 @@ int watch_end_session(struct agent *a, const char *id, const char *reason)
     if (e != 0)
         return e;
     snprintf(text, sizeof(text), "the login session ended: %s", reason);
-    e = lease_revoke_lifetime(a->leases, "session", id, text, clock_wall_ms(), &n);
+    e = lease_revoke_lifetime(a->leases, "session", id, text, clock_lease_ms(), &n);
     if (e >= 0)
         e = token_session_ended(a->vault, id, token_gone, a);
     if (e >= 0)
@@ -184,15 +185,21 @@ static int tick_turn(void *data)
 {
     struct watch *w = data;
     bool more = false;
-    int64_t now = clock_wall_ms();
     w->queued = false;
     if (vault_state(w->agent->vault) != VAULT_UNSEALED)
         return 0;
-    int e = token_expire(w->agent->vault, now, DUE_BATCH, token_gone, w->agent);
+    int e = deadline_update(w->agent->vault);
+    if (e < 0)
+        return e;
+    if (e == DEADLINE_E_FORWARD)
+        sd_journal_print(LOG_NOTICE,
+                         "the clock is synchronised now; lease time moved forward to it");
+    int64_t now = clock_lease_ms();
+    e = token_expire(w->agent->vault, now, DUE_BATCH, token_gone, w->agent);
     if (e >= 0)
         e = lease_due(w->agent->leases, now, DUE_BATCH, &more);
     if (e >= 0)
-        e = sweep(w, now);
+        e = sweep(w, clock_wall_ms());
     return e < 0 ? e : 0;
 }
 
@@ -205,7 +212,7 @@ static void arm(struct watch *w, int64_t in_ms)
 
 static int64_t until_next(struct watch *w)
 {
-    int64_t now = clock_wall_ms(), due, in = TICK_MS;
+    int64_t now = clock_lease_ms(), due, in = TICK_MS;
     if (lease_next_due(w->agent->leases, &due) == 0 && due - now < in)
         in = due - now;
     if (token_next_due(w->agent->vault, &due) == 0 && due - now < in)
@@ -345,7 +352,7 @@ static int start_turn(void *data)
         .agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
     int e = session_each(w->agent->vault, end_if_dead, &d);
     if (e >= 0)
-        e = lease_restart(w->agent->leases, clock_wall_ms());
+        e = lease_restart(w->agent->leases, clock_lease_ms());
     return e < 0 ? e : 0;
 }
 

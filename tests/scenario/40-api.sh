@@ -629,10 +629,15 @@ check_seal() {
     eventually 5 "the use of root's route is in the log" grep -q '"type":"alert".*sys/unseal' "$DIR/dev/audit.log"
 }
 
+fails_to() {
+    ! "$@" >/dev/null 2>&1
+}
+
 check_gone_with_folder() {
+    ok "it starts again" start_agent
     rm -rf "$DIR/dev"
-    eventually 5 "a dev agent goes with its folder" eval '! kill -0 "$AGENT" 2>/dev/null'
-    AGENT=0
+    eventually 5 "a dev agent goes with its folder" fails_to readlink "/proc/$AGENT/exe"
+    stop_agent KILL
 }
 
 check_restart() {
