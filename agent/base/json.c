@@ -58,12 +58,22 @@ static int put_piece(const char *p, size_t n, void *b)
     return buf_error(b) < 0 ? -1 : 0;
 }
 
-void json_put(struct buf *b, const json_t *v)
+static void put(struct buf *b, const json_t *v, size_t flags)
 {
     if (b->error)
         return;
-    if (json_dump_callback(v, put_piece, b, JSON_COMPACT | JSON_ENCODE_ANY) < 0 && !b->error)
+    if (json_dump_callback(v, put_piece, b, JSON_COMPACT | JSON_ENCODE_ANY | flags) < 0 && !b->error)
         b->error = v ? -ENOMEM : -EINVAL;
+}
+
+void json_put(struct buf *b, const json_t *v)
+{
+    put(b, v, 0);
+}
+
+void json_put_ascii(struct buf *b, const json_t *v)
+{
+    put(b, v, JSON_ENSURE_ASCII);
 }
 
 /* --- Checking against a schema ------------------------------------------------------------------

@@ -385,7 +385,11 @@ int route_explain(struct request *r)
                              "give either an operation (read, list, create, update, delete, "
                              "patch) and a path, or a service");
     bool self = strcmp(who, "self") == 0 || (r->has_person && strcmp(who, r->principal) == 0);
-    if (self && !r->has_token)
+    if (self && r->has_token)
+        return request_error(r, 400,
+                             "a token is no principal of this host: ask what it may do with "
+                             "\"countersign capabilities PATH\", or name user:NAME");
+    if (self)
         return decide_subject(r, r);
     if (!r->allowed)
         return request_error(r, 403,

@@ -136,7 +136,7 @@ static void put_members(struct buf *b, const json_t *fields)
     if (!fields || !json_object_size(fields))
         return;
     size_t at = b->len;
-    json_put(b, fields);
+    json_put_ascii(b, fields);
     if (buf_error(b) < 0 || b->len < at + 2)
         return;
     b->data[at] = ',';

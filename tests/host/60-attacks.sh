@@ -355,11 +355,11 @@ names() {
     log=$(inside journalctl -q -u countersignd -o cat)
     like "a name with a line of its own was tried" "$log" 'sudo for ada: allowed'
     unlike "it does not begin one in the journal" "$log" '^sudo for ada: allowed'
-    is "no journal line steers the terminal" "$(grep -cP '\x1b|\xc2\x9b|\xe2\x80\xae' <<<"$log" || true)" 0
+    is "no journal line steers the terminal" "$(LC_ALL=C grep -cP '\x1b|\xc2\x9b|\xe2\x80\xae' <<<"$log" || true)" 0
     log=$(inside cat /var/log/countersign/audit.log)
     like "the audit log has it" "$log" 'sudo for ada: allowed'
     is "every line of it is JSON" "$(jq -c . <<<"$log" | wc -l)" "$(wc -l <<<"$log")"
-    is "and none steers the terminal" "$(grep -cP '\x1b|\xc2\x9b|\xe2\x80\xae' <<<"$log" || true)" 0
+    is "and none steers the terminal" "$(LC_ALL=C grep -cP '\x1b|\xc2\x9b|\xe2\x80\xae' <<<"$log" || true)" 0
     ok "its chain is whole" inside countersign audit verify
     inside sh -c 'printf "\033[31mw\342\200\256:x:3001:3001::/tmp:/bin/sh\n" >>/etc/passwd'
     fails "an account with such a name is nobody to the agent" inside setpriv --reuid=3001 --regid=3001 \

@@ -122,6 +122,22 @@ static void test_undo(void **state)
     free(text);
 }
 
+/* Goal: a hostile name steers no terminal that shows the log: what is beyond ASCII is written as escapes. */
+static void test_plain_ascii(void **state)
+{
+    struct fixture *f = *state;
+    size_t n;
+    fixture_line(f->v, "a\xc2\x9b" "31m\xe2\x80\xae" "b \xf0\x9f\x94\x91");
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_run(f->v), 0);
+    expect_whole(f->v, f->log, 1);
+    char *text = fixture_read(f->log, &n);
+    for (size_t i = 0; i < n; i++)
+        assert_true(text[i] == '\n' || (text[i] >= ' ' && text[i] < 0x7f));
+    assert_non_null(strstr(text, "\\u009B31m"));
+    free(text);
+}
+
 /* Which line offset at of the text is in; the header is line 0, and line n has seq n. */
 static uint64_t line_number(const char *text, size_t at)
 {
@@ -274,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_form),       FIXTURE_TEST(test_refused_lines),
         FIXTURE_TEST(test_long_turn),  FIXTURE_TEST(test_undo),
+        FIXTURE_TEST(test_plain_ascii),
         FIXTURE_TEST(test_every_byte), FIXTURE_TEST(test_arranged_lines),
         FIXTURE_TEST(test_garbage),    FIXTURE_TEST(test_other_store),
     };
