@@ -133,7 +133,7 @@ scratch_enrol() {
     step 2 "A second factor is enrolled"
     typed "$ME" "countersign factor enroll"
     ok "$ME scans the code, mistypes once, and is enrolled" dialogue countersign factor enroll \
-        < <(printf 'authenticator\t000000\nauthenticator\t^T\n')
+        < <(printf 'from the authenticator\t000000\nfrom the authenticator\t^T\n')
     take_enrolment "$ME" "$OUT"
     is "ten recovery codes are shown" "$(wc -w <<<"${RECOVERY[$ME]}")" 10
 }

@@ -61,7 +61,7 @@ story_enrol() {
     ok "she is in" login_with ada < <(password_answer ada)
     typed ada "countersign factor enroll"
     ok "she scans the code, mistypes once, and is enrolled" as_on_terminal ada "countersign factor enroll" \
-        < <(printf 'authenticator\t000000\nauthenticator\t^T\n')
+        < <(printf 'from the authenticator\t000000\nfrom the authenticator\t^T\n')
     take_enrolment ada "$OUT"
     like "the QR code is drawn in half blocks" "$OUT" '[▀▄█]{10}'
     like "the secret can be typed instead" "${SECRET[ada]}" '^[A-Z2-7]{32}$'
@@ -73,7 +73,7 @@ story_enrol() {
     logout ada >/dev/null 2>&1 || true
     say "Root can do it for somebody else, who then types the code."
     typed root "countersign factor enroll --user bea"
-    ok "bea is enrolled" dialogue countersign factor enroll --user bea < <(printf 'authenticator\t^T\n')
+    ok "bea is enrolled" dialogue countersign factor enroll --user bea < <(printf 'from the authenticator\t^T\n')
     take_enrolment bea "$OUT"
     ok "so are dan and eve, through the HTTP API this time" enrol_others
 }
