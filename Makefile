@@ -63,7 +63,7 @@ CLI_SRC := $(call src,agent/cli)
 PAM_SRC := $(call src,pam)
 UNIT_SRC := $(call src,tests/unit)
 
-LIBS_AGENT := -lsystemd -lsqlite3 -lsodium -lmicrohttpd -ljansson -loath -lpthread
+LIBS_AGENT := -lsystemd -lsqlite3 -lsodium -ljansson -loath -lpthread
 LIBS_CONNECTOR := -lpq -lsodium -ljansson -lsystemd
 LIBS_CLI := -lcurl -ljansson -lqrencode -lsodium
 

@@ -5,11 +5,6 @@
 #include "server/pipeline.h"
 #include "server/rules.h"
 
-static int refuse(int made)
-{
-    return made < 0 ? made : 1;
-}
-
 static void set_why(struct decision *d, const char *text)
 {
     snprintf(d->why, sizeof(d->why), "%s", text);
@@ -75,8 +70,8 @@ static int admit_self(struct request *r)
         return e;
     r->allowed = !(acl.caps & ACL_DENY);
     return r->allowed ? 0
-                      : refuse(request_error(r, 403, "permission denied: a policy denies %.200s",
-                                             r->path));
+                      : pipeline_refuse(request_error(
+                            r, 403, "permission denied: a policy denies %.200s", r->path));
 }
 
 static int deny(struct request *r)
@@ -84,9 +79,9 @@ static int deny(struct request *r)
     const char *hint = "";
     if (r->decision.mfa_would_help)
         hint = "; prove a second factor first, for example with: sudo -v";
-    return refuse(request_error(r, 403, "permission denied: %s%s",
-                                r->decision.why[0] ? r->decision.why : "no rule allows this",
-                                hint));
+    return pipeline_refuse(
+        request_error(r, 403, "permission denied: %s%s",
+                      r->decision.why[0] ? r->decision.why : "no rule allows this", hint));
 }
 
 int pipeline_authorise(struct request *r)
@@ -95,9 +90,9 @@ int pipeline_authorise(struct request *r)
     bool sudo = flags & ROUTE_SUDO;
     if (flags & ROUTE_ROOT_PEER) {
         if (!r->root_peer)
-            return refuse(request_error(r, 403,
-                                        "only root may do this, on this host, through the "
-                                        "Unix socket"));
+            return pipeline_refuse(request_error(r, 403,
+                                                 "only root may do this, on this host, through the "
+                                                 "Unix socket"));
         request_alert(r, "root used a root-only route");
         r->allowed = true;
         return 0;
@@ -118,7 +113,7 @@ int pipeline_authorise(struct request *r)
     char why[256];
     bool fine = r->allowed && params_fine(r, why, sizeof(why));
     if (r->allowed && !fine && !(flags & ROUTE_SELF_OR_CAP))
-        return refuse(request_error(r, 403, "permission denied: %s", why));
+        return pipeline_refuse(request_error(r, 403, "permission denied: %s", why));
     r->allowed = fine;
     return fine || (flags & ROUTE_SELF_OR_CAP) ? 0 : deny(r);
 }

@@ -172,11 +172,6 @@ void pipeline_identify(struct request *r, void (*then)(struct request *r))
 /* --- In the turn
  * ---------------------------------------------------------------------------------- */
 
-static int refuse(int made)
-{
-    return made < 0 ? made : 1;
-}
-
 static int last_use_gone(const char *id, void *data)
 {
     struct request *r = data;
@@ -188,15 +183,15 @@ static int token_rows(struct request *r)
 {
     int e = token_find(r->agent->vault, r->token_text, r->lease_ms, &r->token);
     if (e == TOKEN_E_NONE)
-        return refuse(
+        return pipeline_refuse(
             request_error(r, 403, "permission denied: the token is unknown, expired or revoked"));
     if (e != 0)
         return e;
     if (r->token.has_uid && (!r->peer.known || r->peer.uid != r->token.uid)) {
         request_alert(r, "a token was used by another uid than it was issued to");
-        return refuse(request_error(r, 403,
-                                    "permission denied: this token is bound to uid %u of this host",
-                                    (unsigned)r->token.uid));
+        return pipeline_refuse(
+            request_error(r, 403, "permission denied: this token is bound to uid %u of this host",
+                          (unsigned)r->token.uid));
     }
     snprintf(r->principal, sizeof(r->principal), "token:%s", r->token.accessor);
     e = token_use(r->agent->vault, &r->token, &r->last_use);
@@ -218,7 +213,7 @@ int pipeline_identity_rows(struct request *r)
     int e = session_get(r->agent->vault, id, &r->session);
     r->has_session = e == 0 && r->session.uid == r->uid && session_alive(&r->session);
     if (e >= 0 && as_root && !r->has_session)
-        return refuse(
+        return pipeline_refuse(
             request_error(r, 403, "permission denied: your login session has just ended"));
     return e < 0 ? e : 0;
 }

@@ -7,12 +7,6 @@
 #include "server/path.h"
 #include "server/pipeline.h"
 
-/* An error answer stands in r: returns 1, or -ENOMEM. */
-static int refuse(int made)
-{
-    return made < 0 ? made : 1;
-}
-
 static unsigned verb_of(const char *method)
 {
     static const struct {
@@ -51,10 +45,10 @@ static int check_headers(struct request *r)
 {
     const char *ns = http_header(r->exchange, "X-Vault-Namespace");
     if (ns && ns[0] && strcmp(ns, "root") != 0 && strcmp(ns, "/") != 0)
-        return refuse(request_error(r, 400, "namespaces are not supported"));
+        return pipeline_refuse(request_error(r, 400, "namespaces are not supported"));
     const char *wrap = http_header(r->exchange, "X-Vault-Wrap-TTL");
     if (wrap && wrap[0] && strcmp(wrap, "0") != 0 && strcmp(wrap, "0s") != 0)
-        return refuse(request_error(r, 400, "response wrapping is not supported"));
+        return pipeline_refuse(request_error(r, 400, "response wrapping is not supported"));
     return 0;
 }
 
@@ -80,9 +74,9 @@ static int parse_body(struct request *r, const struct http_request *h)
         const char *type = http_header(r->exchange, "Content-Type");
         size_t n = type ? strcspn(type, "; \t") : 0;
         if (n != 28 || strncasecmp(type, "application/merge-patch+json", n) != 0)
-            return refuse(request_error(r, 415,
-                                        "PATCH requires Content-Type "
-                                        "application/merge-patch+json"));
+            return pipeline_refuse(request_error(r, 415,
+                                                 "PATCH requires Content-Type "
+                                                 "application/merge-patch+json"));
     }
     if (h->body_len == 0) {
         r->body = json_object();
@@ -90,9 +84,10 @@ static int parse_body(struct request *r, const struct http_request *h)
     }
     int e = json_parse(h->body, h->body_len, &r->body, why, sizeof(why));
     if (e == -EBADMSG)
-        return refuse(request_error(r, 400, "the request's body is not valid JSON: %s", why));
+        return pipeline_refuse(
+            request_error(r, 400, "the request's body is not valid JSON: %s", why));
     if (e == 0 && !json_is_object(r->body))
-        return refuse(request_error(r, 400, "the request's body must be a JSON object"));
+        return pipeline_refuse(request_error(r, 400, "the request's body must be a JSON object"));
     return e;
 }
 
@@ -118,8 +113,8 @@ static int find_route(struct request *r)
     if (r->route && (!head || (r->route->flags & ROUTE_NO_IDENTITY)))
         return settle_path(r);
     if (verbs)
-        return refuse(request_error(r, 405, "unsupported operation on %.200s", r->path));
-    return refuse(request_error(r, 404, "no handler for route \"%.200s\"", r->path));
+        return pipeline_refuse(request_error(r, 405, "unsupported operation on %.200s", r->path));
+    return pipeline_refuse(request_error(r, 404, "no handler for route \"%.200s\"", r->path));
 }
 
 static int parse_target(struct request *r, const struct http_request *h)
@@ -127,14 +122,14 @@ static int parse_target(struct request *r, const struct http_request *h)
     char why[256];
     r->verb = verb_of(h->method);
     if (!r->verb)
-        return refuse(request_error(r, 405, "unsupported method"));
+        return pipeline_refuse(request_error(r, 405, "unsupported method"));
     int e = path_decode(h->path, &r->path, why, sizeof(why));
     if (e == 0)
         e = path_query(h->query, &r->query, why, sizeof(why));
     if (e == -ENOENT)
-        return refuse(request_none(r));
+        return pipeline_refuse(request_none(r));
     if (e == -EINVAL)
-        return refuse(request_error(r, 400, "%s", why));
+        return pipeline_refuse(request_error(r, 400, "%s", why));
     return e < 0 ? e : settle_list(r);
 }
 

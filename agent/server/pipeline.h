@@ -4,6 +4,12 @@
 
 #include "server/request.h"
 
+/* What a stage returns once request_error() has made an error answer (or lacked the memory for it). */
+static inline int pipeline_refuse(int made)
+{
+    return made < 0 ? made : 1;
+}
+
 /* parse.c: fills in what the wire said. 0, or 1 when an error answer stands in r, -ENOMEM. */
 int pipeline_parse(struct request *r);
 
