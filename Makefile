@@ -21,6 +21,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec/countersign
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 PGINCLUDE ?= $(firstword $(wildcard /usr/include/postgresql) /usr/include)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
@@ -71,8 +72,10 @@ PROGRAMS := $(B)/countersignd $(B)/countersign-connector $(B)/countersign
 MODULE := $(B)/pam_countersign.so
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(filter tests/unit/test_%,$(UNIT_SRC)))
 
+MANUALS := $(B)/countersign.1 $(filter-out %.in,$(wildcard packaging/man/*))
+
 .PHONY: all
-all: $(PROGRAMS) $(MODULE)
+all: $(PROGRAMS) $(MODULE) $(MANUALS)
 
 .PHONY: help
 help:
@@ -131,6 +134,12 @@ $(MODULE): $(call obj,$(PAM_SRC)) pam/pam_countersign.map
 	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,--version-script=pam/pam_countersign.map -Wl,-z,defs \
 		-Wl,--as-needed -o $@ $(filter %.o,$^) -lpam
 
+# What the manual says of each command comes from the program itself.
+$(B)/countersign.1: packaging/man/countersign.1.in $(B)/countersign
+	@$(if $(V),,echo '  MAN     $@')
+	$(Q)$(B)/countersign manual-data > $@.part && \
+		sed -e '/^@COMMANDS@$$/{r $@.part' -e 'd}' $< > $@ && rm $@.part
+
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libagent.a $(B)/libconnector.a $(B)/libcli.a $(B)/libpamcs.a
 	$(LINK) $(filter %.o,$^) $(B)/libpamcs.a $(B)/libconnector.a $(B)/libcli.a $(B)/libagent.a \
 		$(sort $(LIBS_AGENT) $(LIBS_CONNECTOR) $(LIBS_CLI)) -lpam -lcmocka
@@ -167,7 +176,8 @@ demo:
 .PHONY: install
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PAMDIR) \
-		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(COMPLETIONDIR)
+		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(COMPLETIONDIR) \
+		$(foreach s,1 5 7 8,$(DESTDIR)$(MANDIR)/man$(s))
 	install -m 0755 $(B)/countersign $(DESTDIR)$(BINDIR)/
 	install -m 0755 $(B)/countersignd $(DESTDIR)$(SBINDIR)/
 	install -m 0755 $(B)/countersign-connector $(DESTDIR)$(LIBEXECDIR)/
@@ -176,6 +186,7 @@ install: all
 	install -m 0644 packaging/sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/countersign.conf
 	install -m 0644 packaging/tmpfiles.conf $(DESTDIR)$(TMPFILESDIR)/countersign.conf
 	install -m 0644 packaging/bash-completion $(DESTDIR)$(COMPLETIONDIR)/countersign
+	$(foreach s,1 5 7 8,install -m 0644 $(filter %.$(s),$(MANUALS)) $(DESTDIR)$(MANDIR)/man$(s)/ &&) true
 
 .PHONY: format
 format:

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/families.h"
+#include "cli/manual.h"
 #include "cli/show.h"
 
 static int run_version(struct cli *c)
@@ -63,8 +64,19 @@ static int run_completion(struct cli *c)
     return EXIT_CODE_OK;
 }
 
+static int run_manual(struct cli *c)
+{
+    (void)c;
+    manual_commands(stdout);
+    return EXIT_CODE_OK;
+}
+
 const struct command cmd_help_rows[] = {
-    {.name = "version", .args = "", .purpose = "Print the version", .run = run_version},
+    {.name = "version",
+     .args = "",
+     .purpose = "Print the version",
+     .example = "countersign version",
+     .run = run_version},
     {.name = "help",
      .args = "[COMMAND... | exit-codes]",
      .purpose = "Tell more about a command, or what the exit codes mean",
@@ -76,5 +88,10 @@ const struct command cmd_help_rows[] = {
      .purpose = "What the shell's completion reads",
      .hidden = true,
      .run = run_completion},
+    {.name = "manual-data",
+     .args = "",
+     .purpose = "What countersign(1) is made of",
+     .hidden = true,
+     .run = run_manual},
     {.name = NULL},
 };

@@ -27,10 +27,8 @@ const struct flag command_globals[] = {
     {NULL, FLAG_BOOL, NULL, NULL},
 };
 
-/* Groups of commands in the overview's order, with what each is for. */
-static const struct group {
-    const char *name, *purpose;
-} groups[] = {
+/* In the overview's order. */
+static const struct command_group groups[] = {
     {"operator", "Set up, unseal, seal, change the data key"},
     {"factor", "Second factors: enrol, list, remove"},
     {"session", "Login sessions the agent knows"},
@@ -45,22 +43,28 @@ static const struct group {
     {"pam", "Put Countersign before sshd, sudo and others; and take it away"},
 };
 
-static const struct command *next_row(size_t *t, size_t *r)
+const struct command *command_next(struct command_walk *w)
 {
-    while (*t < ARRAY_LEN(tables)) {
-        const struct command *row = &tables[*t][*r];
+    while (w->table < ARRAY_LEN(tables)) {
+        const struct command *row = &tables[w->table][w->row];
 
         if (row->name) {
-            ++*r;
+            w->row++;
             return row;
         }
-        ++*t;
-        *r = 0;
+        w->table++;
+        w->row = 0;
     }
     return NULL;
 }
 
-#define for_each_command(c) for (size_t t_ = 0, r_ = 0; ((c) = next_row(&t_, &r_)) != NULL;)
+const struct command_group *command_groups(size_t *n)
+{
+    *n = ARRAY_LEN(groups);
+    return groups;
+}
+
+#define for_each_command(c) for (struct command_walk w_ = {0}; ((c) = command_next(&w_)) != NULL;)
 
 const struct command *command_find(const char *name)
 {

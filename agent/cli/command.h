@@ -41,6 +41,20 @@ struct command {
 /* Flags that every command takes. */
 extern const struct flag command_globals[];
 
+struct command_group {
+    const char *name, *purpose;
+};
+
+/* Every group of commands, in the overview's order. */
+const struct command_group *command_groups(size_t *n);
+
+/* Walks over every command, hidden ones too, in the order of the tables. Start with {0}; NULL at
+ * the end. */
+struct command_walk {
+    size_t table, row;
+};
+const struct command *command_next(struct command_walk *w);
+
 /* The command with exactly this name; NULL if there is none. */
 const struct command *command_find(const char *name);
 /* Whether a command has this name or goes on from it ("kv" in "kv get"). */
