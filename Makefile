@@ -27,7 +27,7 @@ PGINCLUDE ?= $(firstword $(wildcard /usr/include/postgresql) /usr/include)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(PREFIX)/lib/$(MULTIARCH)/security
 
-B := build/$(FLAVOR)$(if $(filter clang%,$(CC)),-clang)
+B := build/$(FLAVOR)$(if $(filter-out fuzz,$(FLAVOR)),$(if $(filter clang%,$(CC)),-clang))
 Q := $(if $(V),,@)
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wconversion \
@@ -47,6 +47,10 @@ FLAGS_asan := -O1 -g -Werror -DCOUNTERSIGN_FAULTS -fno-omit-frame-pointer \
 LINK_asan := -fsanitize=address,undefined
 FLAGS_tsan := -O1 -g -Werror -DCOUNTERSIGN_FAULTS -fsanitize=thread
 LINK_tsan := -fsanitize=thread
+# Needs clang; the fuzz targets' own main comes with -fsanitize=fuzzer where they are linked.
+FLAGS_fuzz := -O1 -g -Werror -DCOUNTERSIGN_FAULTS -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LINK_fuzz := -fsanitize=address,undefined
 
 VERSION := 0.1.0
 ALL_CFLAGS = -std=gnu17 -isystem $(PGINCLUDE) -D_GNU_SOURCE -DCOUNTERSIGN_VERSION='"$(VERSION)"' $(WARN) \
@@ -70,6 +74,8 @@ LIBS_CLI := -lcurl -ljansson -lqrencode -lsodium
 
 PROGRAMS := $(B)/countersignd $(B)/countersign-connector $(B)/countersign
 MODULE := $(B)/pam_countersign.so
+FUZZ_SRC := $(call src,tests/fuzz)
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter tests/fuzz/fuzz_%,$(FUZZ_SRC)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(filter tests/unit/test_%,$(UNIT_SRC)))
 
 MANUALS := $(B)/countersign.1 $(filter-out %.in,$(wildcard packaging/man/*))
@@ -83,6 +89,7 @@ help:
 	@echo 'make demo       as root: play the whole story on a throwaway Debian host'
 	@echo 'make check      build strictly and run every test'
 	@echo 'make check-fast the unit tests and scenarios only'
+	@echo 'make fuzz       fuzz every target for TIME=60 seconds each (TARGET=http: that one)'
 	@echo 'make deps       as root: install the Debian packages that are missing'
 	@echo 'make install    install (DESTDIR, PREFIX are honoured)'
 	@echo 'make format     lay out the sources with clang-format'
@@ -115,6 +122,7 @@ $(B)/libbase.a: $(call obj,$(BASE_SRC))
 $(B)/libconnector.a: $(call obj,$(filter-out %/main.c,$(CONNECTOR_SRC)))
 $(B)/libcli.a: $(call obj,$(filter-out %/main.c,$(CLI_SRC)))
 $(B)/libpamcs.a: $(call obj,$(PAM_SRC))
+$(B)/libfuzz.a: $(B)/tests/fuzz/whole.o
 $(B)/%.a:
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  AR      $@')
@@ -144,12 +152,32 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libagent.a $(B)/libconnect
 	$(LINK) $(filter %.o,$^) $(B)/libpamcs.a $(B)/libconnector.a $(B)/libcli.a $(B)/libagent.a \
 		$(sort $(LIBS_AGENT) $(LIBS_CONNECTOR) $(LIBS_CLI)) -lpam -lcmocka
 
-# What scenarios speak raw frames with.
-$(B)/frame-client: $(B)/tests/lib/frame-client.o
+# What scenarios speak raw bytes with, and what host cases look into memory with.
+TOOLS := $(addprefix $(B)/,frame-client raw-client memory-search)
+$(TOOLS): $(B)/%: $(B)/tests/lib/%.o
 	$(LINK) $^
 
+# A fuzz target: replay_* feeds it the corpus files (part of the check), fuzz_* searches for more.
+FUZZ_LIBS := $(B)/libfuzz.a $(B)/libpamcs.a $(B)/libconnector.a $(B)/libagent.a
+FUZZ_LINK = $(filter %.o,$^) $(FUZZ_LIBS) $(sort $(LIBS_AGENT) $(LIBS_CONNECTOR)) -lpam
+REPLAYS := $(addprefix $(B)/tests/fuzz/replay_,$(FUZZ_NAMES))
+FUZZERS := $(addprefix $(B)/tests/fuzz/fuzz_,$(FUZZ_NAMES))
+$(REPLAYS): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(FUZZ_LIBS)
+	$(LINK) $(FUZZ_LINK)
+$(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
+	$(LINK) -fsanitize=fuzzer $(FUZZ_LINK)
+
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(B)/frame-client
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS)
+
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZERS)
+
+TIME ?= 60
+.PHONY: fuzz
+fuzz:
+	@$(MAKE) --no-print-directory -j2 CC=clang FLAVOR=fuzz fuzz-programs
+	@tests/fuzz/search build/fuzz '$(TIME)' $(or $(TARGET),$(FUZZ_NAMES))
 
 .PHONY: deps
 deps:
