@@ -61,8 +61,10 @@ ROOMS := base vault lease identity policy engine server
 src = $(sort $(wildcard $(1)/*.c))
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
-LIB_SRC := $(foreach r,$(ROOMS),$(call src,agent/$(r)))
-BASE_SRC := $(call src,agent/base)
+# What is linked into the programs only.
+HEAP_SRC := agent/base/heap.c
+LIB_SRC := $(filter-out $(HEAP_SRC),$(foreach r,$(ROOMS),$(call src,agent/$(r))))
+BASE_SRC := $(filter-out $(HEAP_SRC),$(call src,agent/base))
 CONNECTOR_SRC := $(call src,agent/connector)
 CLI_SRC := $(call src,agent/cli)
 PAM_SRC := $(call src,pam)
@@ -129,11 +131,11 @@ $(B)/%.a:
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 LINK = @$(if $(V),,echo '  LINK    $@';) $(CC) -pie $(ALL_LDFLAGS) -o $@
-$(B)/countersignd: $(B)/agent/main.o $(B)/libagent.a
+$(B)/countersignd: $(B)/agent/main.o $(B)/agent/base/heap.o $(B)/libagent.a
 	$(LINK) $^ $(LIBS_AGENT)
-$(B)/countersign-connector: $(B)/agent/connector/main.o $(B)/libconnector.a $(B)/libbase.a
+$(B)/countersign-connector: $(B)/agent/connector/main.o $(B)/agent/base/heap.o $(B)/libconnector.a $(B)/libbase.a
 	$(LINK) $^ $(LIBS_CONNECTOR)
-$(B)/countersign: $(B)/agent/cli/main.o $(B)/libcli.a $(B)/libbase.a
+$(B)/countersign: $(B)/agent/cli/main.o $(B)/agent/base/heap.o $(B)/libcli.a $(B)/libbase.a
 	$(LINK) $^ $(LIBS_CLI)
 
 # libc and libpam only, exporting pam_sm_* only: it lives in strangers' processes.

@@ -11,7 +11,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -180,6 +182,9 @@ static int run(const struct config *c)
     struct agent a = {
         .audit_path = c->audit_log, .root_uid = c->dev ? geteuid() : 0, .dev = c->dev};
     a.started_ms = clock_wall_ms();
+    if (!mem_can_lock())
+        sd_journal_print(LOG_WARNING, "memory can't be locked here (LimitMEMLOCK=): the keys could "
+                                      "be written to swap, where they stay");
     int e = make_agent(&a, c);
     if (e >= 0)
         e = sockets_open(&a, c);

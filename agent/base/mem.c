@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -67,4 +68,11 @@ int mem_harden_process(void)
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
     return 0;
+}
+
+bool mem_can_lock(void)
+{
+    char byte = 0;
+
+    return mlock(&byte, sizeof(byte)) == 0 && munlock(&byte, sizeof(byte)) == 0;
 }

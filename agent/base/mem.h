@@ -53,5 +53,8 @@ bool mem_equal_str(const char *a, const char *b);
 /* Prevents core dumps and ptrace by others: RLIMIT_CORE 0 and PR_SET_DUMPABLE 0. Returns 0 or
  * -errno. Called first thing in each of our programs. */
 int mem_harden_process(void);
+/* Whether memory can be locked here. libsodium locks the keys' pages, and says nothing when it
+ * can't: they could then be swapped out. */
+bool mem_can_lock(void);
 
 #endif

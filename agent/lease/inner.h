@@ -40,6 +40,8 @@ int lease_tell(struct leases *l, const json_t *lease, const char *event, const c
                const char *error);
 /* Sets one wall-clock or counting member. */
 int lease_set(json_t *lease, const char *key, int64_t value);
+/* The number of the next attempt at undoing it, 1 … */
+int64_t lease_next_attempt(const json_t *lease);
 /* Whether an attempt at undoing it is under way. */
 bool lease_in_flight(const json_t *lease, int64_t now_ms);
 /* Any state -> revoking in the object, with its audit line; the caller puts it. */

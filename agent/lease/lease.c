@@ -43,6 +43,12 @@ int lease_set(json_t *lease, const char *key, int64_t value)
     return json_set_int(lease, key, value);
 }
 
+int64_t lease_next_attempt(const json_t *lease)
+{
+    int64_t before = json_int(lease, "attempts", 0);
+    return before >= 0 && before < INT64_MAX ? before + 1 : 1;
+}
+
 int lease_lifetime_key(const char *kind, const char *id, char out[LEASE_KEY_MAX], const char **key)
 {
     *key = NULL;
@@ -394,7 +400,7 @@ static int copy_objects(json_t *lease, const json_t *objects)
 /* One more attempt that failed; shown is the error as it may stand in an audit line. */
 static int count_failure(json_t *lease, const char *shown, int64_t due, bool *news)
 {
-    int64_t attempts = json_int(lease, "attempts", 0) + 1;
+    int64_t attempts = lease_next_attempt(lease);
     *news = power_of_two(attempts) || strcmp(json_str_or(lease, "last_error", ""), shown) != 0;
     int e = lease_set(lease, "attempts", attempts);
     if (e == 0)
@@ -407,8 +413,8 @@ static int count_failure(json_t *lease, const char *shown, int64_t due, bool *ne
 static int retry(struct leases *l, json_t *lease, const char *shown, int64_t now_ms)
 {
     bool news, parked = lease_is(lease, LEASE_STATE_QUARANTINED);
-    int64_t due = now_ms + (parked ? LEASE_QUARANTINE_RETRY_MS
-                                   : back_off(json_int(lease, "attempts", 0) + 1));
+    int64_t due =
+        now_ms + (parked ? LEASE_QUARANTINE_RETRY_MS : back_off(lease_next_attempt(lease)));
     int e = count_failure(lease, shown, due, &news);
     if (e == 0 && news)
         e = lease_tell(l, lease, "retry", NULL, shown);

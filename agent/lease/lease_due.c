@@ -66,7 +66,7 @@ struct due {
 static int note_silence(struct leases *l, json_t *lease)
 {
     static const char silence[] = "the connector gave no answer in time";
-    int64_t attempts = json_int(lease, "attempts", 0) + 1;
+    int64_t attempts = lease_next_attempt(lease);
     if (json_int(lease, "claimed", 0) == 0)
         return 0;
     int e = lease_set(lease, "attempts", attempts);

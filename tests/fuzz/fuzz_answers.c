@@ -1,7 +1,7 @@
 /* A connector that answers anything at all to the whole agent.
  *
- * The input's first byte says what is asked of the agent (credentials, a check of a configuration, a
- * revocation, the sweep alone); then packets, each with its length before it (two bytes,
+ * The input's first byte says what is asked of the agent (credentials, a check of a configuration,
+ * a revocation, the sweep alone); then packets, each with its length before it (two bytes,
  * little-endian). In a packet "@" stands for the id of the request that is waiting. Promised: the
  * caller has an answer in Vault's form, no account without a lease, and a lease that nobody
  * confirmed as gone is still there. */
@@ -52,8 +52,8 @@ static bool answer(struct script *s, const char *request)
         else
             buf_putc(&text, (char)packet[i]);
     }
-    s->said_ok = s->said_ok || (text.len > 0 && (strstr(buf_str(&text), "true") ||
-                                                 strstr(buf_str(&text), "gone")));
+    s->said_ok = s->said_ok || (text.len > 0 &&
+                                (strstr(buf_str(&text), "true") || strstr(buf_str(&text), "gone")));
     whole_connector_says(buf_str(&text), text.len);
     return true;
 }
@@ -111,6 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     struct agent *a = whole_agent();
     struct script s = {data + 1, n - 1, false};
+    whole_connect();
     int fd = connect_client(a, asked[data[0] % ARRAY_LEN(asked)].method,
                             asked[data[0] % ARRAY_LEN(asked)].target,
                             asked[data[0] % ARRAY_LEN(asked)].body);

@@ -1,9 +1,9 @@
 /* An agent that sends anything at all to the connector: frames, the url and the templates in them.
  *
  * The packet is read, and what passes is taken as far as it goes without a database: the connection
- * string is taken apart, the templates are filled in (with libpq's own escaping, for which a connection that failed
- * is enough), the failure is written. Promised besides memory: a refusal has a reason that quotes no
- * secret, and every answer is a frame. */
+ * string is taken apart, the templates are filled in (with libpq's own escaping, for which a
+ * connection that failed is enough), the failure is written. Promised besides memory: a refusal has
+ * a reason that quotes no secret, and every answer is a frame. */
 #include <errno.h>
 #include <string.h>
 
@@ -39,8 +39,8 @@ static void try_dsn(const json_t *db)
 {
     struct dsn d = {0};
     char why[200] = "";
-    int r = dsn_build(json_str_or(db, "url", ""), json_str(db, "username"), json_str(db, "password"),
-                      &d, why, sizeof(why));
+    int r = dsn_build(json_str_or(db, "url", ""), json_str_or(db, "username", ""),
+                      json_str_or(db, "password", ""), &d, why, sizeof(why));
     PROMISE(r == 0 || r == -ENOMEM || (r == -EINVAL && why[0]));
     for (size_t i = 0; r == 0 && i < d.hosts; i++) {
         if (d.host[i].look_up) {
@@ -61,11 +61,12 @@ static void try_templates(const struct frame *f)
     const json_t *text;
     size_t i;
     const char *role = json_str_or(f->body, "role", "r");
-    const struct template_value values[] = {{"name", role, true},
-                                            {"username", role, true},
-                                            {"password", json_str_or(f->body, "verifier", "v"), false},
-                                            {"expiration", "2026-11-22T00:00:00Z", false},
-                                            {NULL, NULL, false}};
+    const struct template_value values[] = {
+        {"name", role, true},
+        {"username", role, true},
+        {"password", json_str_or(f->body, "verifier", "v"), false},
+        {"expiration", "2026-11-22T00:00:00Z", false},
+        {NULL, NULL, false}};
     json_array_foreach(json_object_get(f->body, "statements"), i, text)
     {
         _cleanup_template_ struct template_list list = {0};
@@ -92,7 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     }
     if (r != 0)
         return 0;
-    PROMISE(f.op < FRAME_OPS && f.id >= 0 && f.timeout_ms > 0 && f.timeout_ms <= FRAME_TIMEOUT_MAX_MS);
+    PROMISE(f.op < FRAME_OPS && f.id >= 0 && f.timeout_ms > 0 &&
+            f.timeout_ms <= FRAME_TIMEOUT_MAX_MS);
     try_dsn(json_object_get(f.body, "db"));
     try_templates(&f);
     PROMISE(frame_success(f.id, NULL, &out) == 0);

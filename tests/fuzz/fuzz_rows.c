@@ -1,9 +1,10 @@
 /* Rows that say anything at all once they are opened: what an older or a broken agent wrote, or
  * somebody who has the key.
  *
- * First byte: what kind of row. Then lines: its id or path, its four index values, its deadline; the rest
- * is its body. It is sealed properly, then read by all that reads such rows. Promised besides memory: it grants
- * nothing (the token in it is not one that may do all), and holds up neither requests nor the queue. */
+ * First byte: what kind of row. Then lines: its id or path, its four index values, its deadline;
+ * the rest is its body. It is sealed properly, then read by all that reads such rows. Promised
+ * besides memory: it grants nothing (the token in it is not one that may do all), and holds up
+ * neither requests nor the queue. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +45,8 @@ static void cut(struct row *r, const uint8_t *p, size_t n)
     r->len = n;
 }
 
-/* --- Readers, one for each table ---------------------------------------------------------------- */
+/* --- Readers, one for each table ----------------------------------------------------------------
+ */
 
 static int ignore_lease(const json_t *lease, void *data)
 {
@@ -151,8 +153,8 @@ static void read_factors(struct agent *a, const struct row *r)
     /* A code that is right by the row is right; one that is no code never is. */
     PROMISE(factor_check_code(a->vault, user, FACTOR_TOTP | FACTOR_RECOVERY, "", clock_wall_s(),
                               &which) != 0);
-    (void)factor_check_code(a->vault, user, FACTOR_TOTP | FACTOR_RECOVERY, "000000",
-                            clock_wall_s(), &which);
+    (void)factor_check_code(a->vault, user, FACTOR_TOTP | FACTOR_RECOVERY, "000000", clock_wall_s(),
+                            &which);
     (void)factor_check_code(a->vault, user, FACTOR_RECOVERY, "aaaa-bbbb-cccc-dddd", clock_wall_s(),
                             &which);
     (void)factor_passphrase_get(a->vault, user, hash, &real);
@@ -183,9 +185,9 @@ static void read_throttles(struct agent *a, const struct row *r)
 }
 
 static void (*const readers[RECORD_TABLES])(struct agent *a, const struct row *r) = {
-    [RECORD_LEASE] = read_leases,   [RECORD_TOKEN] = read_tokens,
+    [RECORD_LEASE] = read_leases,     [RECORD_TOKEN] = read_tokens,
     [RECORD_SESSION] = read_sessions, [RECORD_FACTOR] = read_factors,
-    [RECORD_PROOF] = read_sessions, [RECORD_THROTTLE] = read_throttles,
+    [RECORD_PROOF] = read_sessions,   [RECORD_THROTTLE] = read_throttles,
     [RECORD_HANDLE] = read_sessions,
 };
 
@@ -220,7 +222,8 @@ static void ask_all(void)
                           true, NULL) > 0);
 }
 
-/* --- Writing the row ------------------------------------------------------------------------------ */
+/* --- Writing the row
+ * ------------------------------------------------------------------------------ */
 
 static int put_record(struct agent *a, enum record_table t, const struct row *r)
 {

@@ -1,9 +1,9 @@
 /* A store's file that was changed from outside, opened by vault_open().
  *
- * First byte: 0 a good store, patched at places the input names; 1 the input itself; 2 a good store with the
- * input as its write-ahead log. A patch is an offset (3 bytes), a length (1 byte) and as many bytes.
- * Promised: opening, unsealing and reading all of it ends, without harm; what was changed is not
- * believed (each value that is read is one that was written). */
+ * First byte: 0 a good store, patched at places the input names; 1 the input itself; 2 a good store
+ * with the input as its write-ahead log. A patch is an offset (3 bytes), a length (1 byte) and as
+ * many bytes. Promised: opening, unsealing and reading all of it ends, without harm; what was
+ * changed is not believed (each value that is read is one that was written). */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

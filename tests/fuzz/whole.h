@@ -26,7 +26,8 @@
 struct agent *whole_agent(void);
 /* What came since whole_agent() changed it (or may have). */
 void whole_spoilt(void);
-/* The first store's file and its key, and the folder that it and whatever else is wanted lies in. */
+/* The first store's file and its key, and the folder that it and whatever else is wanted lies in.
+ */
 const char *whole_store(void);
 const uint8_t *whole_key(void);
 const char *whole_folder(void);
@@ -42,8 +43,9 @@ int whole_ask(const char *method, const char *path, const char *body, size_t n, 
               struct buf *reply);
 /* The code that the person's authenticator shows now. */
 void whole_code(char code[16]);
-/* What one reads at the other end of the connector's socket: -1 = nothing there. The next packet
- * the agent sends is in text[]. */
+/* A connector comes (until then there is none). Then: the next packet that the agent sent it, or -1
+ * when there is none, and what it answers. */
+void whole_connect(void);
 ssize_t whole_connector_hears(char *text, size_t size);
 void whole_connector_says(const char *text, size_t n);
 
