@@ -61,10 +61,8 @@ ROOMS := base vault lease identity policy engine server
 src = $(sort $(wildcard $(1)/*.c))
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
-# What is linked into the programs only.
-HEAP_SRC := agent/base/heap.c
-LIB_SRC := $(filter-out $(HEAP_SRC),$(foreach r,$(ROOMS),$(call src,agent/$(r))))
-BASE_SRC := $(filter-out $(HEAP_SRC),$(call src,agent/base))
+LIB_SRC := $(foreach r,$(ROOMS),$(call src,agent/$(r)))
+BASE_SRC := $(call src,agent/base)
 CONNECTOR_SRC := $(call src,agent/connector)
 CLI_SRC := $(call src,agent/cli)
 PAM_SRC := $(call src,pam)
@@ -110,10 +108,12 @@ $(B)/agent/%.o: agent/%.c $(FLAGSTAMP)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  CC      $<')
 	$(Q)$(CC) $(ALL_CFLAGS) -Iagent -Iinclude -MMD -MP -c -o $@ $<
+# ThreadSanitizer can't come into a stranger's process behind its start, and the module has no threads.
+PAM_CFLAGS = $(filter-out -fsanitize=thread,$(ALL_CFLAGS))
 $(B)/pam/%.o: pam/%.c $(FLAGSTAMP)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  CC      $<')
-	$(Q)$(CC) $(ALL_CFLAGS) -Ipam -Iinclude -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(PAM_CFLAGS) -Ipam -Iinclude -MMD -MP -c -o $@ $<
 $(B)/tests/%.o: tests/%.c $(FLAGSTAMP)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  CC      $<')
@@ -131,17 +131,17 @@ $(B)/%.a:
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 LINK = @$(if $(V),,echo '  LINK    $@';) $(CC) -pie $(ALL_LDFLAGS) -o $@
-$(B)/countersignd: $(B)/agent/main.o $(B)/agent/base/heap.o $(B)/libagent.a
+$(B)/countersignd: $(B)/agent/main.o $(B)/libagent.a
 	$(LINK) $^ $(LIBS_AGENT)
-$(B)/countersign-connector: $(B)/agent/connector/main.o $(B)/agent/base/heap.o $(B)/libconnector.a $(B)/libbase.a
+$(B)/countersign-connector: $(B)/agent/connector/main.o $(B)/libconnector.a $(B)/libbase.a
 	$(LINK) $^ $(LIBS_CONNECTOR)
-$(B)/countersign: $(B)/agent/cli/main.o $(B)/agent/base/heap.o $(B)/libcli.a $(B)/libbase.a
+$(B)/countersign: $(B)/agent/cli/main.o $(B)/libcli.a $(B)/libbase.a
 	$(LINK) $^ $(LIBS_CLI)
 
 # libc and libpam only, exporting pam_sm_* only: it lives in strangers' processes.
 $(MODULE): $(call obj,$(PAM_SRC)) pam/pam_countersign.map
 	@$(if $(V),,echo '  LINK    $@')
-	$(Q)$(CC) -shared $(ALL_LDFLAGS) -Wl,--version-script=pam/pam_countersign.map -Wl,-z,defs \
+	$(Q)$(CC) -shared $(filter-out -fsanitize=thread,$(ALL_LDFLAGS)) -Wl,--version-script=pam/pam_countersign.map -Wl,-z,defs \
 		-Wl,--as-needed -o $@ $(filter %.o,$^) -lpam
 
 # What the manual says of each command comes from the program itself.

@@ -111,8 +111,13 @@ unseals_by_shares() {
 }
 
 uses_kv() {
-    ops <<END && patch_kv && [[ $(op GET secret/data/word | jq -r .data.data.word) == "$KV" ]]
+    ops <<END && uses_kv_again
 POST sys/mounts/secret {"type":"kv","options":{"version":"2"}}
+END
+}
+
+uses_kv_again() {
+    ops <<END && patch_kv && [[ $(op GET secret/data/word | jq -r .data.data.word) == "$KV" ]]
 POST secret/data/word {"data":{"word":"$KV"}}
 POST sys/policies/acl/planted {"policy":"path \"$PLANTED/*\" { capabilities = [\"read\"] }"}
 END
@@ -167,6 +172,25 @@ uses_database() {
         secret "database admin's password" "$ADMIN_PASSWORD"
 }
 
+# Secrets in what is refused: a wrong password for the database (in the url as well), broken JSON, half a request,
+# a token that is none, a key that is none.
+refused() {
+    local lost="lost-$RANDOM$RANDOM-$RANDOM$RANDOM" body
+    # shellcheck disable=SC2089
+    body='"plugin_name":"postgresql-database-plugin","allowed_roles":"*"'
+    op POST database/config/bad1 "{$body,\"connection_url\":\"postgresql://{{username}}:{{password}}@127.0.0.1:5432/shop\",\"username\":\"countersign_admin\",\"password\":\"$lost-1\"}" && return 1
+    op POST database/config/bad2 "{$body,\"connection_url\":\"postgresql://countersign_admin:$lost-2@127.0.0.1:5432/shop\"}" && return 1
+    op POST secret/data/broken "{\"data\":{\"word\":\"$lost-3\"}" && return 1
+    op POST secret/data/broken "{\"data\":{\"word\":\"$lost-4\"},\"data\":{}}" && return 1
+    inside curl -s --fail --unix-socket "$SOCKET" -H "X-Vault-Token: hvs.$lost-5" http://localhost/v1/secret/data/word && return 1
+    api PUT sys/unseal "{\"key\":\"$(base64 -w0 <<<"$lost-6")\"}" >/dev/null || true
+    # shellcheck disable=SC2016
+    inside perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un($ARGV[1])) or die;
+        syswrite S, "PUT /v1/secret/data/half HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{\"data\":{\"word\":\"$ARGV[0]\"";
+        sleep 1' "$lost-7" "$SOCKET" || return 1
+    secret "what was refused" "$lost"
+}
+
 finds_nothing() { # MESSAGE UNIT
     local pid
     pid=$(pid_of "$2")
@@ -188,17 +212,22 @@ planted_is_there() { # the control: the search sees this very process's memory
 set_up
 ok "keys are known" keys
 search_finds
-ok "a KV value is written and read, and a policy planted" uses_kv
-ok "the agent is unsealed by recovery shares" unseals_by_shares
-ok "and, started again, by its key" inside sh -c 'systemctl restart countersignd && sleep 1 && countersign status >/dev/null'
-ok "the value is read again" op GET secret/data/word
 secret "KV value" "$KV"
+ok "a KV value is written and read" uses_kv
+sleep 1
+finds_nothing "the agent that made the store holds neither its keys nor the value" countersignd
+ok "an agent is unsealed by recovery shares" unseals_by_shares
+sleep 1
+finds_nothing "and holds neither them nor the root token" countersignd
+ok "another, by the host's key" inside sh -c 'systemctl restart countersignd && sleep 1 && countersign status >/dev/null'
+ok "the value is written and read again, and a policy planted" uses_kv_again
 ok "factors are enrolled" uses_factors
 ok "the module is switched on" inside countersign pam enable sshd
 ok "bea logs in by code, recovery code and passphrase" logs_in
 ok "ada logs in by password and code" logs_in_with_password
 ok "a token is made and used" uses_tokens
 ok "a database account is leased and used" uses_database
+ok "secrets are in requests that are refused, too" refused
 for unit in countersignd countersign-connector; do closed "$unit"; done
 ok "the keys are in locked memory" locked
 

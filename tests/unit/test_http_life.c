@@ -266,6 +266,7 @@ static void test_slow_reader(void **state)
     struct world *w = *state;
     struct answer a = {0};
     char *big = padded("", 3 * 1024 * 1024, "");
+    int64_t begun;
     int fd = dial(w), lazy;
 
     w->fixed = big;
@@ -278,11 +279,13 @@ static void test_slow_reader(void **state)
     pump(w);
     http_limits_of(w->server)->phase_ms[HTTP_WRITING] = 150;
     lazy = dial(w);
+    begun = now_ms();
     assert_true(send(lazy, SMUGGLED, strlen(SMUGGLED), 0) > 0);
-    pump(w);
-    assert_int_equal(http_connections(w->server), 1);
-    pump_for(w, 500);
-    assert_int_equal(http_connections(w->server), 0);
+    do {
+        pump_for(w, 20);
+        assert_true(now_ms() - begun < 20000);
+    } while (w->requests < 2 || http_connections(w->server) > 0);
+    assert_true(now_ms() - begun >= 150);
     close(lazy);
     free(big);
 }
