@@ -1,5 +1,6 @@
 #include "server/revoke.h"
 
+#include <countersign/connector.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -257,12 +258,18 @@ void revoke_start(const char *id, const json_t *lease, void *data)
 /* --- The sweep
  * -------------------------------------------------------------------------------------- */
 
+/* What one sweep takes over at most. A connector that lies must not fill the store; should there be
+ * more, the next sweep goes on. */
+#define ADOPTED_MAX 10000
+
 struct sweep {
     struct agent *agent;
     char space[40];
     char name[128];
     json_t *frame; /* kept for the next page */
-    json_t *found; /* roles of the last page */
+    json_t *found; /* roles of this page */
+    bool more;
+    size_t adopted;
 };
 
 static void sweep_free(struct sweep *s)
@@ -319,7 +326,7 @@ static int sweep_turn(void *data)
     {
         _cleanup_json_ json_t *lease = NULL;
         int e = lease_get(s->agent->leases, json_str_or(one, "lease", ""), &lease);
-        if (e == LEASE_E_NONE)
+        if (e == LEASE_E_NONE && s->adopted++ < ADOPTED_MAX)
             e = adopt(s, m, json_str_or(one, "role", ""));
         if (e < 0)
             return e;
@@ -327,29 +334,49 @@ static int sweep_turn(void *data)
     return 0;
 }
 
-static void sweep_done(void *data, int error _unused_)
-{
-    sweep_free(data);
-}
-
 static void on_page(const json_t *answer, void *data);
 
-/* Asks for the page behind the last role of this one, in a sweep of its own. */
-static void next_page(const struct sweep *s, const json_t *roles)
+/* Asks for the page behind the last role of this one. */
+static int next_page(struct sweep *s)
 {
-    const json_t *last = json_array_get(roles, json_array_size(roles) - 1);
-    struct sweep *next = calloc(1, sizeof(*next));
-    if (!next || !last) {
-        free(next);
+    const json_t *last = json_array_get(s->found, json_array_size(s->found) - 1);
+    int e = last ? json_set_str(s->frame, "after", json_str_or(last, "role", "")) : -EPROTO;
+    json_t *frame = e == 0 ? json_deep_copy(s->frame) : NULL;
+    if (!frame)
+        return e < 0 ? e : -ENOMEM;
+    json_decref(s->found);
+    s->found = NULL;
+    return link_call(s->agent->link, frame, on_page, s);
+}
+
+/* What was found is recorded before more is asked for. */
+static void sweep_done(void *data, int error)
+{
+    struct sweep *s = data;
+    if (s->adopted > ADOPTED_MAX)
+        sd_journal_print(LOG_WARNING,
+                         "database %s: the sweep stops after %d leftover accounts; the next one "
+                         "goes on",
+                         s->name, ADOPTED_MAX);
+    else if (!error && s->more && next_page(s) == 0)
         return;
+    sweep_free(s);
+}
+
+/* Roles come in their order, each behind those before: so a sweep ends, whoever answers. */
+static bool page_makes_sense(const struct sweep *s, const json_t *roles)
+{
+    const char *before = json_str_or(s->frame, "after", "");
+    const json_t *one;
+    size_t i;
+    json_array_foreach(roles, i, one)
+    {
+        const char *role = json_str_or(one, "role", "");
+        if (strlen(role) > CONNECTOR_ROLE_MAX || strcmp(role, before) <= 0)
+            return false;
+        before = role;
     }
-    *next = *s;
-    next->found = NULL;
-    next->frame = json_deep_copy(s->frame);
-    json_t *frame = json_deep_copy(s->frame);
-    if (!next->frame || json_set_str(frame, "after", json_str_or(last, "role", "")) < 0 ||
-        link_call(s->agent->link, frame, on_page, next) < 0)
-        sweep_free(next);
+    return true;
 }
 
 static void on_page(const json_t *answer, void *data)
@@ -362,10 +389,17 @@ static void on_page(const json_t *answer, void *data)
         sweep_free(s);
         return;
     }
-    if (json_bool(answer, "more", false))
-        next_page(s, roles);
+    if (!page_makes_sense(s, roles)) {
+        sd_journal_print(LOG_WARNING,
+                         "database %s: the connector's list of accounts makes no "
+                         "sense; nothing of it is believed",
+                         s->name);
+        sweep_free(s);
+        return;
+    }
+    s->more = json_bool(answer, "more", false);
     s->found = json_deep_copy(roles);
-    if (turn_add(s->agent->turn, TURN_BACKGROUND, sweep_turn, sweep_done, s) < 0)
+    if (!s->found || turn_add(s->agent->turn, TURN_BACKGROUND, sweep_turn, sweep_done, s) < 0)
         sweep_free(s);
 }
 

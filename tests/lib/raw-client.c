@@ -2,7 +2,8 @@
  *
  *   raw-client http SOCKET TOKEN STATE < CASES              to the HTTP API
  *   raw-client packet SOCKET API-SOCKET TOKEN STATE < CASES to the PAM dialogue's socket
- *   raw-client length < TEXT                                how many bytes the text below stands for
+ *   raw-client length < TEXT                                how many bytes the text below stands
+ * for
  *
  * A line of CASES is NAME<TAB>WANTED<TAB>BYTES. In BYTES: \r \n \0 \t \\ \xHH; \T the token;
  * \{TEXT*N} TEXT N times;
