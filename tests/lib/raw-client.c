@@ -271,6 +271,7 @@ int main(int argc, char **argv)
             return 2;
         token = "";
         printf("%zu\n", decode(line, strcspn(line, "\n"), bytes, sizeof(bytes)));
+        free(line);
         return 0;
     }
     if (!packets && (argc != 5 || strcmp(argv[1], "http") != 0)) {
