@@ -305,10 +305,9 @@ int route_reseal_finish(struct request *r)
     if (e != 0)
         return e < 0 ? e : 0;
     e = encode_from_base64(json_str_or(r->body, "credential", ""), key, sizeof(key), &n);
-    if (e == 0 && n == sizeof(key))
+    e = e == 0 && n == sizeof(key) ? vault_reseal_check(r->agent->vault, key) : VAULT_E_WRONG_KEY;
+    if (e == 0)
         e = request_alert_now(r, "the unseal key is replaced, the one of before is void");
-    else
-        e = VAULT_E_WRONG_KEY;
     if (e == 0)
         e = vault_reseal_finish(r->agent->vault, key);
     mem_wipe(key, sizeof(key));

@@ -83,9 +83,11 @@ int vault_rekey(struct vault *v, const uint8_t root_key[VAULT_KEY_LEN], unsigned
                 unsigned threshold);
 /* A new unseal key in two steps, so that at no moment neither opens the store. begin: this key
  * opens it as well as the one before (another begin replaces it). finish: this key, and it alone.
- * cancel: not this key. Unsealing with the new key finishes, too. All need the vault unsealed and a
- * seal of the kind HOST (-EINVAL). 0; finish: VAULT_E_WRONG_KEY; -errno. */
+ * cancel: not this key. check: whether this is the key that finish waits for. Unsealing with the
+ * new key finishes, too. All need the vault unsealed and a seal of the kind HOST (-EINVAL). 0;
+ * check, finish: VAULT_E_WRONG_KEY; -errno. */
 int vault_reseal_begin(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
+int vault_reseal_check(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 int vault_reseal_finish(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 int vault_reseal_cancel(struct vault *v);
 

@@ -180,12 +180,15 @@ int vault_reseal_begin(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
     return vault_own_end(v, r);
 }
 
-/* Whether this is the key that begin was given: it opens what begin wrote. */
-static int is_next(struct vault *v, const uint8_t *unseal_key)
+/* It is when it opens what begin wrote. */
+int vault_reseal_check(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
 {
     _cleanup_buf_ struct buf box = BUF_INIT(VAULT_META_MAX);
     uint8_t root[VAULT_KEY_LEN];
-    int r = vault_meta_get(v, VAULT_META_ROOT_NEXT, &box);
+    int r = may_reseal(v);
+    if (r < 0)
+        return r;
+    r = vault_meta_get(v, VAULT_META_ROOT_NEXT, &box);
     if (r != 0 || !box.len)
         return r < 0 ? r : VAULT_E_WRONG_KEY;
     r = wrap_open(unseal_key, v->instance, box.data, box.len, root);
@@ -211,9 +214,7 @@ static int write_wrapped(struct vault *v, const struct rows *rows)
 int vault_reseal_finish(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
 {
     _cleanup_(rows_clear) struct rows rows = ROWS_INIT;
-    int r = may_reseal(v);
-    if (r == 0)
-        r = is_next(v, unseal_key);
+    int r = vault_reseal_check(v, unseal_key);
     if (r == 0)
         r = make_rows(v, unseal_key, &rows);
     if (r == 0)
