@@ -141,6 +141,9 @@ static int run_init(struct cli *c)
         code = call(c, "PUT", "sys/init", NULL, body, &r);
     if (code != EXIT_CODE_OK)
         return code;
+    if (by_shares(c) && keyfile_retire() < 0 && geteuid() == 0)
+        output_note("WARNING: the unseal key of an earlier store could not be put aside: "
+                    "remove " API_CREDENTIAL_FILE);
     return finish_init(c, &k, reply_data(&r));
 }
 

@@ -218,6 +218,16 @@ int keyfile_drop_old(const struct keyfile *k)
     return unlink(k->aside) < 0 ? -errno : sync_folder(CREDENTIAL_FOLDER);
 }
 
+int keyfile_retire(void)
+{
+    struct keyfile k = {0};
+    int r = put_aside_old(&k);
+
+    if (r < 0 || !k.aside[0])
+        return r;
+    return unlink(API_CREDENTIAL_FILE) < 0 ? -errno : sync_folder(CREDENTIAL_FOLDER);
+}
+
 void keyfile_clear(struct keyfile *k)
 {
     if (k->fd > 0) {

@@ -26,6 +26,9 @@ int keyfile_read_back(const struct keyfile *k, char **key, char *why, size_t why
 int keyfile_undo(struct keyfile *k);
 /* The new key is good: the credential that it replaced is removed. 0 or -errno. */
 int keyfile_drop_old(const struct keyfile *k);
+/* A credential of an earlier store, now that none is needed, is put aside, where no unit finds it.
+ * 0, or -errno. */
+int keyfile_retire(void);
 /* Frees; removes a file that was made and never written. */
 void keyfile_clear(struct keyfile *k);
 
