@@ -233,14 +233,17 @@ void command_help(const struct command *cmd, FILE *to)
 void command_group_help(const char *group, FILE *to)
 {
     const struct command *c;
+    int width = 22;
 
+    for_each_command(c) if (!c->hidden && continues(c->name, group) && (int)strlen(c->name) > width)
+        width = (int)strlen(c->name);
     fprintf(to, "Usage: countersign %s COMMAND [flags] [arguments]\n\n", group);
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
         if (strcmp(groups[i].name, group) == 0)
             fprintf(to, "  %s.\n\n", groups[i].purpose);
     fprintf(to, "Commands:\n\n");
     for_each_command(c) if (!c->hidden && continues(c->name, group))
-        fprintf(to, "  %-*s  %s\n", 22, c->name, c->purpose);
+        fprintf(to, "  %-*s  %s\n", width, c->name, c->purpose);
     fprintf(to, "\ncountersign %s COMMAND -help tells more about each.\n", group);
 }
 
