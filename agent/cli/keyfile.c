@@ -127,6 +127,7 @@ static int store_credential(struct keyfile *k, const struct buf *key, char *why,
         r = put_aside_old(k);
     if (r == 0 && rename(CREDENTIAL_NEW, API_CREDENTIAL_FILE) < 0)
         r = -errno;
+    k->placed = r == 0;
     if (r == 0)
         r = sync_folder(CREDENTIAL_FOLDER);
     if (r < 0)
@@ -155,6 +156,7 @@ static int store_file(struct keyfile *k, const struct buf *key, char *why, size_
     }
     close(k->fd);
     k->fd = 0;
+    k->placed = true;
     return 0;
 }
 
@@ -204,10 +206,14 @@ int keyfile_undo(struct keyfile *k)
 {
     int r = 0;
 
-    if (k->sealed_by_host && k->aside[0])
+    if (!k->placed)
+        r = k->aside[0] && unlink(k->aside) < 0 ? -errno : 0; /* only a second name so far */
+    else if (k->aside[0])
         r = rename(k->aside, API_CREDENTIAL_FILE) < 0 ? -errno : 0;
-    else if (k->path)
-        r = unlink(k->path) < 0 && errno != ENOENT ? -errno : 0;
+    else
+        r = unlink(k->path) < 0 ? -errno : 0;
+    k->placed = false;
+    k->aside[0] = '\0';
     return r == 0 && k->sealed_by_host ? sync_folder(CREDENTIAL_FOLDER) : r;
 }
 

@@ -91,6 +91,13 @@ while_sealed() {
 }
 
 new_unseal_key() {
+    local folder=/etc/credstore.encrypted
+    inside sh -c "mount --bind $folder $folder && mount -o remount,bind,ro $folder"
+    exits 2 "where the new key can't be kept, nothing is changed" inside countersign operator reseal
+    like "and that is said" "$OUT" 'All is as it was'
+    inside umount "$folder"
+    ok "the credential is still there" inside test -s "$KEY_FILE"
+    ok "and opens the store" inside sh -c 'countersign operator seal && systemctl start countersign-unseal && countersign status'
     ok "(the old credential is kept for the test)" inside cp "$KEY_FILE" /root/old-key
     ok "a new unseal key" inside countersign operator reseal
     fails "it is another file" inside cmp "$KEY_FILE" /root/old-key
