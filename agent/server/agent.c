@@ -57,6 +57,8 @@ int agent_unsealed(struct agent *a)
         return e;
     }
     break_glass_unsealed(a);
+    if (vault_state(a->vault) != VAULT_UNSEALED) /* by a request that waited for that turn */
+        return 0;
     revoke_sweep(a);
     sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
     return 0;

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/encode.h"
 #include "server/quorum.h"
 #include "server/routes.h"
+#include "server/start.h"
 
 #define OTP_LEN 32 /* the length of a token's text: "hvs." and 28 characters */
 
@@ -106,21 +106,10 @@ struct making {
 static int make_turn(void *data)
 {
     struct making *m = data;
-    struct agent *a = m->request->agent;
-    char why[128];
-    _cleanup_json_ json_t *policies = json_pack("[s]", "root");
-    if (!policies)
-        return -ENOMEM;
-    const struct token_spec spec = {
-        .policies = policies, .display_name = "root", .path = "auth/token/root", .root = true};
-    struct token t = {0};
-    bool shortened;
-    int e =
-        token_create(a->vault, &spec, clock_lease_ms(), m->text, &t, &shortened, why, sizeof(why));
-    token_clear(&t);
+    int e = start_root_token(m->request->agent->vault, m->text);
     if (e == 0)
         request_alert(m->request, "a root token was generated with shares");
-    return e > 0 ? -EINVAL : e;
+    return e;
 }
 
 static void make_done(void *data, int error)
@@ -148,11 +137,14 @@ static int finish(struct request *r)
     struct agent *a = r->agent;
     struct making m = {.request = r, .error = -EBUSY};
     _cleanup_buf_ struct buf encoded = BUF_INIT(128);
-    int e = turn_add(a->turn, TURN_API, make_turn, make_done, &m);
+    turn_now(a->turn); /* what waits there may seal the agent, and then there is no attempt */
+    int e = a->rooting ? turn_add(a->turn, TURN_API, make_turn, make_done, &m) : -EACCES;
     if (e == 0) {
         turn_now(a->turn);
         e = m.error;
     }
+    if (e == 0 && !a->rooting)
+        e = -EACCES;
     if (e == 0)
         e = encode_token(m.text, a->rooting->otp, &encoded);
     mem_wipe(m.text, sizeof(m.text));

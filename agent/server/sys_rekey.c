@@ -127,14 +127,18 @@ static json_t *new_shares(const struct agent *a)
     return json_incref(out);
 }
 
-/* The record first, then the deed. */
+/* The record first, then the deed. In the turn of the record others may have sealed the agent, and
+ * the attempt is gone: so what is needed of it is kept aside. */
 static int replace(struct request *r)
 {
     struct agent *a = r->agent;
-    const struct quorum_rekeying *k = a->rekeying;
+    unsigned n = a->rekeying->n, t = a->rekeying->t;
+    uint8_t root[VAULT_KEY_LEN];
+    memcpy(root, a->rekeying->root, sizeof(root));
     int e = request_alert_now(r, "the root key is replaced, the shares of before are void");
     if (e == 0)
-        e = vault_rekey(a->vault, k->root, k->n, k->t);
+        e = vault_rekey(a->vault, root, n, t);
+    mem_wipe(root, sizeof(root));
     if (e != VAULT_E_NO_WRAP)
         return e;
     return request_error(
@@ -142,6 +146,12 @@ static int replace(struct request *r)
         "nothing was changed: this store was made by an earlier version, and its unseal key has "
         "not opened it since; restart the agent (systemctl restart countersignd), or make a new "
         "unseal key (countersign operator reseal), and try again");
+}
+
+static int hand_out(struct request *r)
+{
+    int e = request_alert_now(r, "new shares were handed out, not yet in force");
+    return e == 0 && !r->agent->rekeying ? -EACCES : e; /* sealed meanwhile: they never will be */
 }
 
 static int make_shares(struct request *r)
@@ -154,8 +164,7 @@ static int make_shares(struct request *r)
     json_t *out = new_shares(r->agent); /* before the deed: afterwards nothing may fail */
     if (!out)
         return -ENOMEM;
-    int e = k->verify ? request_alert_now(r, "new shares were handed out, not yet in force")
-                      : replace(r);
+    int e = k->verify ? hand_out(r) : replace(r);
     if (e < 0 || request_refused(r)) {
         json_decref(out);
         return e;
@@ -171,8 +180,9 @@ static int check_shares(struct request *r)
         request_alert(r, "wrong shares were given for new ones");
         return request_error(r, 400, "these shares are not this store's; give them all again");
     }
+    bool waits = a->rekeying->verify;
     int e = make_shares(r);
-    if (e < 0 || request_refused(r) || !a->rekeying->verify)
+    if (e < 0 || request_refused(r) || !waits)
         quorum_end_rekeying(a);
     return e;
 }
