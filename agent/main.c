@@ -17,11 +17,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "server/break_glass.h"
 #include "server/config.h"
 #include "server/dev.h"
 #include "server/mount.h"
 #include "server/pam.h"
 #include "server/people.h"
+#include "server/quorum.h"
 #include "server/request.h"
 #include "server/revoke.h"
 #include "server/rules.h"
@@ -130,6 +132,8 @@ static int make_agent(struct agent *a, const struct config *c)
     if (e >= 0)
         e = make_rooms(a);
     if (e >= 0)
+        e = break_glass_new(&a->break_glass);
+    if (e >= 0)
         e = pam_new(a, &a->pam);
     if (e >= 0)
         e = pipeline_start(a, &a->http);
@@ -147,6 +151,7 @@ static void close_agent(struct agent *a)
 {
     http_free(a->http);
     pam_free(a->pam);
+    break_glass_free(a->break_glass);
     link_free(a->link);
     watch_free(a->watch);
     turn_free(a->turn);
@@ -162,8 +167,9 @@ static void close_agent(struct agent *a)
     workers_free(a->login_kdf);
     people_free(a->people);
     people_free(a->login_people);
-    if (a->unsealing)
-        mem_free(a->unsealing, sizeof(*a->unsealing));
+    quorum_end_unsealing(a);
+    quorum_end_rooting(a);
+    quorum_end_rekeying(a);
     sd_event_unref(a->loop);
 }
 

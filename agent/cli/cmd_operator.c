@@ -11,20 +11,41 @@
 #include "cli/families.h"
 #include "cli/keyfile.h"
 #include "cli/prompt.h"
+#include "cli/shares.h"
 #include "cli/show.h"
 
 /* --- init ---------------------------------------------------------------------------------------
  */
 
+/* The seal is the shares themselves: there is no unseal key to be kept. */
+static bool by_shares(struct cli *c)
+{
+    const char *seal = args_str(&c->args, "seal");
+
+    return seal && strcmp(seal, "shamir") == 0;
+}
+
+/* Vault has one pair of flags for each kind of seal; here both mean the same. */
+static int64_t size_of(struct cli *c, const char *recovery, const char *key, int64_t dflt)
+{
+    return args_int(&c->args, recovery, args_int(&c->args, key, dflt));
+}
+
+static int64_t threshold_of(struct cli *c)
+{
+    return size_of(c, "recovery-threshold", "key-threshold", 3);
+}
+
 static json_t *init_request(struct cli *c)
 {
-    const char *operator= args_str(&c->args, "operator");
+    const char *operator= args_str(&c->args, "operator"), *seal = args_str(&c->args, "seal");
     _cleanup_json_ json_t *body = json_object();
-    int64_t shares = args_int(&c->args, "recovery-shares", 5);
-    int64_t threshold = args_int(&c->args, "recovery-threshold", 3);
 
-    if (json_set_int(body, "recovery_shares", shares) < 0 ||
-        json_set_int(body, "recovery_threshold", threshold) < 0 ||
+    if (json_set_int(body, by_shares(c) ? "secret_shares" : "recovery_shares",
+                     size_of(c, "recovery-shares", "key-shares", 5)) < 0 ||
+        json_set_int(body, by_shares(c) ? "secret_threshold" : "recovery_threshold",
+                     threshold_of(c)) < 0 ||
+        (seal && json_set_str(body, "seal", seal) < 0) ||
         (operator&& json_set_str(body, "operator", operator) < 0))
         return NULL;
     return json_incref(body);
@@ -42,37 +63,18 @@ static int choose_destination(struct cli *c, struct keyfile *k)
     return EXIT_CODE_LOCAL;
 }
 
-static void print_shares(struct cli *c, const json_t *shares, int64_t threshold)
-{
-    size_t n = json_array_size(shares), i;
-    const json_t *s;
-
-    printf("%sRecovery shares%s (shown now and never again)\n\n",
-           output_color(&c->out, OUTPUT_BOLD), output_color(&c->out, OUTPUT_PLAIN));
-    json_array_foreach(shares, i, s) printf("  %2zu  %s\n", i + 1, json_string_value(s));
-    printf(
-        "\n"
-        "What to do with them:\n"
-        "  - Give each to a different person, who keeps it offline: on paper in a safe, or in a\n"
-        "    password manager that is not on this host.\n"
-        "  - Any %" JSON_INTEGER_FORMAT
-        " of these %zu open the store when this host cannot do it by "
-        "itself: after the\n"
-        "    disk moved to another machine, or when the unseal key is lost. Fewer tell nothing.\n"
-        "  - Clear this screen and its scrollback afterwards. Put them into no file here.\n",
-        (json_int_t)threshold, n);
-}
-
 static void print_next(struct cli *c, const struct keyfile *k, const json_t *answer)
 {
     const char *token = json_string_value(json_object_get(answer, "root_token"));
     const char *operator= args_str(&c->args, "operator");
 
-    printf("\nThe unseal key is in %s", k->path);
-    printf("%s\n", k->sealed_by_host
-                       ? ", encrypted for this host:\nthe agent is unsealed by itself "
-                         "after a restart or a reboot."
-                       : " (mode 0600).\nWhoever reads that file can open the store.");
+    if (k->path)
+        printf("\nThe unseal key is in %s%s\n", k->path,
+               k->sealed_by_host ? ", encrypted for this host:\nthe agent is unsealed by itself "
+                                   "after a restart or a reboot."
+                                 : " (mode 0600).\nWhoever reads that file can open the store.");
+    else
+        printf("\nAfter each start of the agent: countersign operator unseal\n");
     if (token)
         printf("\nRoot token (no operator was named; revoke it when you have made one):\n\n  %s\n",
                token);
@@ -104,18 +106,15 @@ static int print_init_json(struct cli *c, const json_t *answer, const struct key
 static int finish_init(struct cli *c, struct keyfile *k, const json_t *answer)
 {
     const char *key = json_string_value(json_object_get(answer, "unseal_key"));
-    const json_t *shares = json_object_get(answer, "recovery_keys_base64");
     char why[512] = "the agent sent none";
     bool stored = key && keyfile_store(k, key, why, sizeof(why)) == 0;
     int code = EXIT_CODE_OK;
 
-    if (json_array_size(shares) == 0)
-        shares = json_object_get(answer, "recovery_keys");
     if (c->out.format == OUTPUT_JSON)
         code = print_init_json(c, answer, k, stored);
     else
-        print_shares(c, shares, args_int(&c->args, "recovery-threshold", 3));
-    if (!stored) {
+        shares_print(c, shares_of(answer), threshold_of(c), !by_shares(c));
+    if (!stored && !by_shares(c)) {
         output_error(
             "the store is initialised, but the unseal key could not be kept: %s\n"
             "The recovery shares above are now the only way to open it: keep them safe, and "
@@ -137,11 +136,14 @@ static int run_init(struct cli *c)
 
     if (!body)
         return call_no_memory();
-    code = choose_destination(c, &k);
+    code = by_shares(c) ? EXIT_CODE_OK : choose_destination(c, &k);
     if (code == EXIT_CODE_OK)
         code = call(c, "PUT", "sys/init", NULL, body, &r);
     if (code != EXIT_CODE_OK)
         return code;
+    if (by_shares(c) && keyfile_retire() < 0 && geteuid() == 0)
+        output_note("WARNING: the unseal key of an earlier store could not be put aside: "
+                    "remove " API_CREDENTIAL_FILE);
     return finish_init(c, &k, reply_data(&r));
 }
 
@@ -253,8 +255,7 @@ static void show_progress(const struct reply *r)
 {
     const json_t *s = reply_data(r);
 
-    output_note("%d/%d recovery shares given.",
-                (int)json_integer_value(json_object_get(s, "progress")),
+    output_note("%d/%d shares given.", (int)json_integer_value(json_object_get(s, "progress")),
                 (int)json_integer_value(json_object_get(s, "t")));
 }
 
@@ -269,7 +270,7 @@ static bool is_sealed(const struct reply *r)
 static int ask_share(struct cli *c, struct reply *r, unsigned *mistakes)
 {
     _cleanup_secret_ char *share = NULL;
-    int e = prompt_line("Recovery share (hidden): ", true, &share), code;
+    int e = prompt_line("Share (hidden): ", true, &share), code;
 
     if (e != 0 || !share[0]) {
         output_error(
@@ -350,8 +351,13 @@ static int run_rotate(struct cli *c)
 static const struct flag init_flags[] = {
     {"operator", FLAG_STRING, "group:NAME|user:NAME",
      "Who may do everything on this host without a token. Without it a root token is printed"},
-    {"recovery-shares", FLAG_INT, "N", "How many shares (default 5)"},
-    {"recovery-threshold", FLAG_INT, "N", "How many of them are needed (default 3)"},
+    {"seal", FLAG_STRING, "host|shamir",
+     "Who opens the store after a start: this host by itself (default), or people with shares"},
+    {"key-shares", FLAG_INT, "N", "How many shares (default 5); also -recovery-shares"},
+    {"key-threshold", FLAG_INT, "N",
+     "How many of them are needed (default 3); also -recovery-threshold"},
+    {"recovery-shares", FLAG_INT, "N", NULL},
+    {"recovery-threshold", FLAG_INT, "N", NULL},
     {"unseal-key-file", FLAG_STRING, "FILE",
      "Keep the unseal key in this new file instead of " API_CREDENTIAL_FILE},
     {NULL, FLAG_BOOL, NULL, NULL},
@@ -375,14 +381,16 @@ const struct command cmd_operator_rows[] = {
          "As root, the unseal key is kept as a systemd credential encrypted for this host (with "
          "its\n"
          "TPM where it has one), so that the agent opens by itself after a reboot. The recovery\n"
-         "shares are for when that doesn't work.",
+         "shares are for when that doesn't work. With -seal=shamir no key is kept anywhere: after\n"
+         "each start people give shares, and until then nobody logs in where a factor is asked "
+         "for.",
      .example = "sudo countersign operator init -operator=group:sre",
      .flags = init_flags,
      .run = run_init},
     {.name = "operator unseal",
      .args = "",
-     .purpose = "Open the store, with the recovery shares or the unseal key",
-     .details = "Asks for one recovery share after the other, hidden; from a pipe, one a line. "
+     .purpose = "Open the store, with shares or the unseal key",
+     .details = "Asks for one share after the other, hidden; from a pipe, one a line. "
                 "Never give a\n"
                 "share on the command line, where others on this host can see it.",
      .example = "sudo countersign operator unseal",

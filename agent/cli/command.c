@@ -5,10 +5,10 @@
 #include "cli/families.h"
 
 static const struct command *const tables[] = {
-    cmd_generic_rows,  cmd_kv_rows,      cmd_kvmeta_rows,  cmd_status_rows,
-    cmd_operator_rows, cmd_factor_rows,  cmd_session_rows, cmd_binding_rows,
-    cmd_policy_rows,   cmd_explain_rows, cmd_lease_rows,   cmd_token_rows,
-    cmd_secrets_rows,  cmd_audit_rows,   cmd_pam_rows,     cmd_help_rows,
+    cmd_generic_rows, cmd_kv_rows,         cmd_kvmeta_rows, cmd_status_rows,  cmd_operator_rows,
+    cmd_rekey_rows,   cmd_breakglass_rows, cmd_factor_rows, cmd_session_rows, cmd_binding_rows,
+    cmd_policy_rows,  cmd_explain_rows,    cmd_lease_rows,  cmd_token_rows,   cmd_secrets_rows,
+    cmd_audit_rows,   cmd_pam_rows,        cmd_help_rows,
 };
 
 const struct flag command_globals[] = {
@@ -29,7 +29,8 @@ const struct flag command_globals[] = {
 
 /* In the overview's order. */
 static const struct command_group groups[] = {
-    {"operator", "Set up, unseal, seal, change the data key"},
+    {"operator", "Set up, unseal, seal, change the keys"},
+    {"operator break-glass", "Emergency codes, for when all else fails"},
     {"factor", "Second factors: enrol, list, remove"},
     {"session", "Login sessions the agent knows"},
     {"binding", "Who may have what, under which conditions"},
@@ -232,14 +233,17 @@ void command_help(const struct command *cmd, FILE *to)
 void command_group_help(const char *group, FILE *to)
 {
     const struct command *c;
+    int width = 22;
 
+    for_each_command(c) if (!c->hidden && continues(c->name, group) && (int)strlen(c->name) > width)
+        width = (int)strlen(c->name);
     fprintf(to, "Usage: countersign %s COMMAND [flags] [arguments]\n\n", group);
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
         if (strcmp(groups[i].name, group) == 0)
             fprintf(to, "  %s.\n\n", groups[i].purpose);
     fprintf(to, "Commands:\n\n");
     for_each_command(c) if (!c->hidden && continues(c->name, group))
-        fprintf(to, "  %-*s  %s\n", 22, c->name, c->purpose);
+        fprintf(to, "  %-*s  %s\n", width, c->name, c->purpose);
     fprintf(to, "\ncountersign %s COMMAND -help tells more about each.\n", group);
 }
 

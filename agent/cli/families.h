@@ -7,6 +7,7 @@
 
 extern const struct command cmd_audit_rows[];
 extern const struct command cmd_binding_rows[];
+extern const struct command cmd_breakglass_rows[];
 extern const struct command cmd_explain_rows[];
 extern const struct command cmd_factor_rows[];
 extern const struct command cmd_generic_rows[];
@@ -17,6 +18,7 @@ extern const struct command cmd_lease_rows[];
 extern const struct command cmd_operator_rows[];
 extern const struct command cmd_pam_rows[];
 extern const struct command cmd_policy_rows[];
+extern const struct command cmd_rekey_rows[];
 extern const struct command cmd_secrets_rows[];
 extern const struct command cmd_session_rows[];
 extern const struct command cmd_status_rows[];

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "cli/exec.h"
+#include "cli/prompt.h"
 
 #define CREDENTIAL_FOLDER "/etc/credstore.encrypted"
 #define CREDENTIAL_NEW API_CREDENTIAL_FILE ".new"
@@ -101,15 +102,16 @@ static int sync_file(const char *path)
     return r;
 }
 
-/* The key of an earlier store may still be needed with a copy of that store. */
-static int put_aside_old(void)
+/* The key of an earlier store may still be needed with a copy of that store. A second name, so that
+ * at no moment there is none. */
+static int put_aside_old(struct keyfile *k)
 {
-    char aside[256];
-
-    snprintf(aside, sizeof(aside), API_CREDENTIAL_FILE ".before-%" PRId64, clock_wall_s());
-    if (rename(API_CREDENTIAL_FILE, aside) < 0 && errno != ENOENT)
-        return -errno;
-    return 0;
+    snprintf(k->aside, sizeof(k->aside), API_CREDENTIAL_FILE ".before-%" PRId64, clock_wall_s());
+    (void)unlink(k->aside);
+    if (link(API_CREDENTIAL_FILE, k->aside) == 0)
+        return 0;
+    k->aside[0] = '\0';
+    return errno == ENOENT ? 0 : -errno;
 }
 
 static int store_credential(struct keyfile *k, const struct buf *key, char *why, size_t whylen)
@@ -122,9 +124,10 @@ static int store_credential(struct keyfile *k, const struct buf *key, char *why,
         return r;
     r = sync_file(CREDENTIAL_NEW);
     if (r == 0)
-        r = put_aside_old();
+        r = put_aside_old(k);
     if (r == 0 && rename(CREDENTIAL_NEW, API_CREDENTIAL_FILE) < 0)
         r = -errno;
+    k->placed = r == 0;
     if (r == 0)
         r = sync_folder(CREDENTIAL_FOLDER);
     if (r < 0)
@@ -153,6 +156,7 @@ static int store_file(struct keyfile *k, const struct buf *key, char *why, size_
     }
     close(k->fd);
     k->fd = 0;
+    k->placed = true;
     return 0;
 }
 
@@ -168,6 +172,66 @@ int keyfile_store(struct keyfile *k, const char *key, char *why, size_t whylen)
     }
     return k->sealed_by_host ? store_credential(k, &line, why, whylen)
                              : store_file(k, &line, why, whylen);
+}
+
+static int decrypt(const struct keyfile *k, struct buf *out, char *why, size_t whylen)
+{
+    const char *const argv[] = {k->tool, "decrypt", "--name=" API_CREDENTIAL_NAME,
+                                k->path, "-",       NULL};
+    int status = exec_run(argv, NULL, out, false);
+
+    if (status == 0)
+        return 0;
+    snprintf(why, whylen, "systemd-creds can't decrypt %s", k->path);
+    return status < 0 ? status : -EIO;
+}
+
+int keyfile_read_back(const struct keyfile *k, char **key, char *why, size_t whylen)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(4096);
+    int r = k->sealed_by_host ? decrypt(k, &b, why, whylen) : prompt_read_file(k->path, 4096, &b);
+
+    if (r < 0) {
+        if (!k->sealed_by_host)
+            snprintf(why, whylen, "%s: %s", k->path, strerror(-r));
+        return r;
+    }
+    *key = mem_dup(buf_str(&b), strcspn(buf_str(&b), "\r\n"));
+    if (!*key)
+        snprintf(why, whylen, "out of memory");
+    return *key ? 0 : -ENOMEM;
+}
+
+int keyfile_undo(struct keyfile *k)
+{
+    int r = 0;
+
+    if (!k->placed)
+        r = k->aside[0] && unlink(k->aside) < 0 ? -errno : 0; /* only a second name so far */
+    else if (k->aside[0])
+        r = rename(k->aside, API_CREDENTIAL_FILE) < 0 ? -errno : 0;
+    else
+        r = unlink(k->path) < 0 ? -errno : 0;
+    k->placed = false;
+    k->aside[0] = '\0';
+    return r == 0 && k->sealed_by_host ? sync_folder(CREDENTIAL_FOLDER) : r;
+}
+
+int keyfile_drop_old(const struct keyfile *k)
+{
+    if (!k->aside[0])
+        return 0;
+    return unlink(k->aside) < 0 ? -errno : sync_folder(CREDENTIAL_FOLDER);
+}
+
+int keyfile_retire(void)
+{
+    struct keyfile k = {0};
+    int r = put_aside_old(&k);
+
+    if (r < 0 || !k.aside[0])
+        return r;
+    return unlink(API_CREDENTIAL_FILE) < 0 ? -errno : sync_folder(CREDENTIAL_FOLDER);
 }
 
 void keyfile_clear(struct keyfile *k)

@@ -7,7 +7,9 @@
 
 #include "base/encode.h"
 #include "lease/deadline.h"
+#include "server/break_glass.h"
 #include "server/mount.h"
+#include "server/quorum.h"
 #include "server/revoke.h"
 #include "server/rules.h"
 #include "server/watch.h"
@@ -54,6 +56,9 @@ int agent_unsealed(struct agent *a)
         agent_seal(a);
         return e;
     }
+    break_glass_unsealed(a);
+    if (vault_state(a->vault) != VAULT_UNSEALED) /* by a request that waited for that turn */
+        return 0;
     revoke_sweep(a);
     sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
     return 0;
@@ -66,6 +71,8 @@ void agent_seal(struct agent *a)
     watch_stop(a->watch);
     rules_clear(a->rules);
     mounts_clear(a->mounts);
+    quorum_end_rooting(a);
+    quorum_end_rekeying(a);
     vault_seal(a->vault);
     a->counted_ms = 0;
     revoke_forget_waiters();

@@ -17,6 +17,10 @@
 #include "server/worker.h"
 #include "vault/vault.h"
 
+struct break_glass;
+struct quorum;
+struct quorum_rooting;
+struct quorum_rekeying;
 struct rules;  /* server/rules.h */
 struct mounts; /* server/mount.h */
 struct sessions_watch;
@@ -43,11 +47,11 @@ struct agent {
     int64_t started_ms;
     struct lease_counts counts; /* for sys/status, which anybody may ask */
     int64_t counted_ms;         /* boot clock; 0: never */
-    struct unseal_progress {    /* recovery shares given so far */
-        uint8_t share[255][VAULT_KEY_LEN + 1];
-        unsigned n;
-        char nonce[40];
-    } * unsealing;
+    /* server/quorum.h: shares given so far; NULL: none */
+    struct quorum *unsealing;
+    struct quorum_rooting *rooting;
+    struct quorum_rekeying *rekeying;
+    struct break_glass *break_glass; /* server/break_glass.h */
 };
 
 /* Called after init and unseal: loads rules and mounts, opens the audit export, starts timers,

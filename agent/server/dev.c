@@ -12,7 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "server/start.h"
+#include "vault/shamir.h"
 
 #define CHILD_FD 3
 
@@ -92,6 +94,19 @@ static int start_connector(struct agent *a)
 /* --- The store
  * ------------------------------------------------------------------------------------------ */
 
+/* For trying out generate-root and rekey. */
+static int keep_share(const char *dir, const uint8_t root[VAULT_KEY_LEN])
+{
+    uint8_t share[VAULT_KEY_LEN + 1];
+    _cleanup_buf_ struct buf text = BUF_INIT(128);
+    int e = shamir_split(root, VAULT_KEY_LEN, 1, 1, share);
+    encode_base64(&text, share, sizeof(share));
+    mem_wipe(share, sizeof(share));
+    if (e == 0)
+        e = buf_error(&text);
+    return e < 0 ? e : write_secret(dir, "recovery-share", text.data, text.len);
+}
+
 static int init(struct agent *a, const struct config *c, char token[TOKEN_TEXT_MAX])
 {
     uint8_t key[VAULT_KEY_LEN], root[VAULT_KEY_LEN];
@@ -99,6 +114,8 @@ static int init(struct agent *a, const struct config *c, char token[TOKEN_TEXT_M
     int e = write_secret(c->dir, "unseal-key", key, sizeof(key));
     if (e == 0)
         e = vault_init(a->vault, key, 1, 1, root);
+    if (e == 0)
+        e = keep_share(c->dir, root);
     mem_wipe(key, sizeof(key));
     mem_wipe(root, sizeof(root));
     if (e == 0)

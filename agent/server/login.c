@@ -41,6 +41,11 @@ int login_audit(struct login *l, const char *event)
     return line ? audit_append(l->agent->vault, "login", line) : -ENOMEM;
 }
 
+int login_alert(struct login *l, const json_t *line)
+{
+    return audit_append(l->agent->vault, "alert", line);
+}
+
 static int decide(struct login *l, enum decide_hook hook, const enum factor *extra,
                   struct decision *d)
 {
@@ -54,6 +59,20 @@ static int decide(struct login *l, enum decide_hook hook, const enum factor *ext
     snprintf(l->why, sizeof(l->why), "%s", d->why);
     snprintf(l->binding, sizeof(l->binding), "%s", d->binding);
     return 0;
+}
+
+/* Guessing must not be a way to lock the bearer of an emergency code out. */
+static int ask_in_emergency(struct login *l)
+{
+    char notice[sizeof(l->notice)];
+    snprintf(notice, sizeof(notice), "%.128s Only an emergency code lets you in before.",
+             l->inform);
+    int e = login_emergency_ask(l, notice);
+    if (e == 0 && l->next == LOGIN_PROMPT) {
+        l->inform[0] = '\0';
+        l->verdict = DIALOGUE_DENY;
+    }
+    return e < 0 ? e : 0;
 }
 
 /* Too many wrong answers: nobody is asked. 0 = go on, 1 = the verdict stands, -errno. */
@@ -70,7 +89,9 @@ static int check_throttle(struct login *l)
     snprintf(l->why, sizeof(l->why), "%s", t.reason);
     l->next = LOGIN_VERDICT;
     l->verdict = DIALOGUE_MAXTRIES;
-    e = login_audit(l, "throttled");
+    e = ask_in_emergency(l);
+    if (e >= 0)
+        e = login_audit(l, "throttled");
     return e < 0 ? e : 1;
 }
 
@@ -101,8 +122,7 @@ static int begin_auth(struct login *l)
     return login_audit(l, "auth");
 }
 
-/* sudo's ticket skips its auth hook, so there, and only there, account may ask. */
-static bool may_ask_in_account(const struct login *l)
+bool login_may_ask_in_account(const struct login *l)
 {
     return strcmp(l->service, "sudo") == 0 || strcmp(l->service, "sudo-i") == 0;
 }
@@ -110,7 +130,7 @@ static bool may_ask_in_account(const struct login *l)
 static int account_challenge(struct login *l, unsigned factors)
 {
     int e;
-    if (may_ask_in_account(l)) {
+    if (login_may_ask_in_account(l)) {
         e = check_throttle(l);
         return e == 0 ? ask(l, factors) : e < 0 ? e : 0;
     }
@@ -122,6 +142,11 @@ static int account_challenge(struct login *l, unsigned factors)
 static int begin_account(struct login *l)
 {
     struct decision d = {0};
+    if (login_emergency_passed(l, false)) {
+        snprintf(l->why, sizeof(l->why), "an emergency code opened this login");
+        l->verdict = DIALOGUE_ALLOW;
+        return login_audit(l, "account");
+    }
     int e = decide(l, DECIDE_PAM_ACCOUNT, NULL, &d);
     unsigned factors = d.factors;
     enum decide_verdict verdict = d.verdict;
@@ -146,10 +171,12 @@ int login_begin(struct login *l)
     };
     l->next = LOGIN_VERDICT;
     l->verdict = DIALOGUE_DENY;
-    if (vault_state(l->agent->vault) != VAULT_UNSEALED || l->nss_failed) {
+    if (l->nss_failed) {
         l->verdict = DIALOGUE_UNAVAIL;
         return 0;
     }
+    if (vault_state(l->agent->vault) != VAULT_UNSEALED)
+        return login_sealed(l);
     int e = login_find_session(l);
     return e < 0 ? e : hooks[l->hook](l);
 }
@@ -224,6 +251,8 @@ int login_answer(struct login *l)
 {
     l->next = LOGIN_VERDICT;
     l->verdict = DIALOGUE_DENY;
+    if (l->emergency)
+        return login_emergency_answer(l);
     if (vault_state(l->agent->vault) != VAULT_UNSEALED) {
         l->verdict = DIALOGUE_UNAVAIL;
         return 0;
@@ -238,6 +267,9 @@ int login_answer(struct login *l)
     if (e == 0 && l->known)
         return passed(l);
     l->proved = 0;
+    int emergency = login_emergency_try(l);
+    if (emergency <= 0)
+        return emergency < 0 ? emergency : login_audit(l, "auth");
     if (e == FACTOR_E_WRONG && (l->factors & FACTOR_PASSPHRASE) &&
         strlen(l->answer) >= FACTOR_PASSPHRASE_MIN) {
         l->next = LOGIN_HASH;

@@ -51,6 +51,9 @@ struct login {
     enum dialogue_verdict verdict;
     char text[256];   /* the prompt */
     char inform[256]; /* an error line to show before the verdict, "" none */
+    char notice[256]; /* a line to show before the prompt, "" none */
+    bool emergency;   /* the prompt is for an emergency code and nothing else */
+    unsigned typos;
     int64_t delay_ms;
     char new_handle[DIALOGUE_HANDLE_LEN + 1];
     char why[512]; /* for the audit log */
@@ -86,5 +89,24 @@ int login_open(struct login *l);
 int login_close(struct login *l);
 /* One audit line. */
 int login_audit(struct login *l, const char *event);
+/* The same of type "alert", as it stands. */
+int login_alert(struct login *l, const json_t *line);
+/* sudo's ticket skips its auth hook, so there, and only there, account may ask. */
+bool login_may_ask_in_account(const struct login *l);
+
+/* login_emergency.c: emergency codes (server/break_glass.h). */
+/* What any hook answers while the store is sealed. */
+int login_sealed(struct login *l);
+/* Asks for an emergency code and nothing else, saying why. 0: asked, or the verdict stands; 1:
+ * there are none (nothing was done); -errno. */
+int login_emergency_ask(struct login *l, const char *why);
+int login_emergency_answer(struct login *l);
+/* An answer to the usual prompt that may be one. 0: it was, the verdict stands (and the use in the
+ * log); positive: it was not; -errno. */
+int login_emergency_try(struct login *l);
+/* Uses the code. As login_emergency_try(). */
+int login_emergency_spend(struct login *l, const char *code);
+/* Whether an emergency code opened this login at its auth hook. take: for the last time. */
+bool login_emergency_passed(struct login *l, bool take);
 
 #endif

@@ -215,6 +215,9 @@ static void next(struct dialogue *d)
     switch (l->next) {
     case LOGIN_PROMPT:
         d->asked = true;
+        if (l->notice[0])
+            send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->notice);
+        l->notice[0] = '\0';
         send_text(d, DIALOGUE_PROMPT, DIALOGUE_STYLE_ECHO_OFF, l->text);
         if (!arm(d, PAM_ANSWER_MS, on_timeout))
             hang_up(d);

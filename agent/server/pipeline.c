@@ -82,16 +82,8 @@ static int check_log(struct request *r)
 
 static int check_open(struct request *r)
 {
-    enum vault_state state = vault_state(r->agent->vault);
-    if (state == VAULT_UNSEALED)
-        return check_log(r);
-    int e = state == VAULT_SEALED ? request_error(r, 503,
-                                                  "Vault is sealed: unseal the agent with "
-                                                  "\"countersign operator unseal\"")
-                                  : request_error(r, 503,
-                                                  "the agent is not initialised: run "
-                                                  "\"countersign operator init\" as root");
-    return e < 0 ? e : 1;
+    int e = request_unsealed(r);
+    return e == 0 ? check_log(r) : e;
 }
 
 /* The stages before the handler. 0 = go on, 1 = answered, -errno. */

@@ -83,6 +83,20 @@ int request_keys(struct request *r, json_t *array)
     return request_data(r, json_pack("{s:o}", "keys", array));
 }
 
+int request_unsealed(struct request *r)
+{
+    enum vault_state state = vault_state(r->agent->vault);
+    if (state == VAULT_UNSEALED)
+        return 0;
+    int e = state == VAULT_SEALED ? request_error(r, 503,
+                                                  "Vault is sealed: unseal the agent with "
+                                                  "\"countersign operator unseal\"")
+                                  : request_error(r, 503,
+                                                  "the agent is not initialised: run "
+                                                  "\"countersign operator init\" as root");
+    return e < 0 ? e : 1;
+}
+
 /* --- The caller
  * ----------------------------------------------------------------------------------- */
 
@@ -171,4 +185,32 @@ void request_alert(struct request *r, const char *event)
              (int)r->peer.uid, (int)r->peer.loginuid, (int)r->peer.pid,
              r->peer.comm[0] ? r->peer.comm : "?", buf_str(&path));
     agent_alert(r->agent, event, text);
+}
+
+struct alert_now {
+    struct request *request;
+    const char *event;
+    int error;
+};
+
+static int alert_turn(void *data)
+{
+    struct alert_now *n = data;
+    request_alert(n->request, n->event);
+    return 0;
+}
+
+static void alert_done(void *data, int error)
+{
+    ((struct alert_now *)data)->error = error;
+}
+
+int request_alert_now(struct request *r, const char *event)
+{
+    struct alert_now n = {.request = r, .event = event, .error = -EBUSY};
+    int e = turn_add(r->agent->turn, TURN_API, alert_turn, alert_done, &n);
+    if (e < 0)
+        return e;
+    turn_now(r->agent->turn);
+    return n.error;
 }

@@ -64,8 +64,8 @@ struct request {
         char name[24];
         char *value;
     } param[REQUEST_PARAMS];
-    int64_t now_ms;            /* wall time */
-    int64_t lease_ms;          /* lease time (base/clock.h): for leases and tokens */
+    int64_t now_ms;   /* wall time */
+    int64_t lease_ms; /* lease time (base/clock.h): for leases and tokens */
 
     /* who */
     struct peer peer;
@@ -136,8 +136,14 @@ static inline bool request_refused(const struct request *r)
 {
     return r->status >= 400;
 }
+/* For a handler that runs outside of a turn: 0 when unsealed, 1 when the answer is that it is not,
+ * -ENOMEM. */
+int request_unsealed(struct request *r);
 /* Records an alert with this request's origin (root peers, break glass). */
 void request_alert(struct request *r, const char *event);
+/* The same for a handler that runs outside of a turn: in one of its own, committed before this
+ * returns, so that the deed that follows is never without its record. 0 or -errno (then don't). */
+int request_alert_now(struct request *r, const char *event);
 
 /* --- The pipeline itself
  * --------------------------------------------------------------------------- */

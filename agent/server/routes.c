@@ -12,6 +12,7 @@
 #define DEL VERB_DELETE
 #define LIST VERB_LIST
 #define WRITE (ACL_CREATE | ACL_UPDATE)
+#define ROOT_OUTSIDE (ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE)
 #define BARE (ROUTE_OUTSIDE | ROUTE_NO_IDENTITY | ROUTE_BARE | ROUTE_QUIET)
 
 static const struct route rows[] = {
@@ -27,6 +28,38 @@ static const struct route rows[] = {
     {GET, "sys/leader", 0, BARE, NULL, route_leader},
     {GET, "sys/status", 0, BARE & ~ROUTE_BARE, NULL, route_status},
     {PUT, "sys/rotate", WRITE, ROUTE_SUDO, NULL, route_rotate},
+
+    /* other keys */
+    {GET, "sys/generate-root/attempt", 0, BARE, NULL, route_generate_root_status},
+    {PUT, "sys/generate-root/attempt", 0, ROOT_OUTSIDE, route_fields_generate_root,
+     route_generate_root_start},
+    {DEL, "sys/generate-root/attempt", 0, ROOT_OUTSIDE, NULL, route_generate_root_cancel},
+    {PUT, "sys/generate-root/update", 0, ROOT_OUTSIDE, route_fields_share,
+     route_generate_root_update},
+    {GET, "sys/rekey/init", 0, BARE, NULL, route_rekey_status},
+    {PUT, "sys/rekey/init", 0, ROOT_OUTSIDE, route_fields_rekey, route_rekey_start},
+    {DEL, "sys/rekey/init", 0, ROOT_OUTSIDE, NULL, route_rekey_cancel},
+    {PUT, "sys/rekey/update", 0, ROOT_OUTSIDE, route_fields_share, route_rekey_update},
+    {GET, "sys/rekey/verify", 0, BARE, NULL, route_rekey_verify_status},
+    {PUT, "sys/rekey/verify", 0, ROOT_OUTSIDE, route_fields_share, route_rekey_verify},
+    {DEL, "sys/rekey/verify", 0, ROOT_OUTSIDE, NULL, route_rekey_verify_restart},
+    {GET, "sys/rekey-recovery-key/init", 0, BARE, NULL, route_rekey_status},
+    {PUT, "sys/rekey-recovery-key/init", 0, ROOT_OUTSIDE, route_fields_rekey, route_rekey_start},
+    {DEL, "sys/rekey-recovery-key/init", 0, ROOT_OUTSIDE, NULL, route_rekey_cancel},
+    {PUT, "sys/rekey-recovery-key/update", 0, ROOT_OUTSIDE, route_fields_share, route_rekey_update},
+    {GET, "sys/rekey-recovery-key/verify", 0, BARE, NULL, route_rekey_verify_status},
+    {PUT, "sys/rekey-recovery-key/verify", 0, ROOT_OUTSIDE, route_fields_share, route_rekey_verify},
+    {DEL, "sys/rekey-recovery-key/verify", 0, ROOT_OUTSIDE, NULL, route_rekey_verify_restart},
+    {PUT, "sys/reseal/init", 0, ROOT_OUTSIDE, NULL, route_reseal_start},
+    {DEL, "sys/reseal/init", 0, ROOT_OUTSIDE, NULL, route_reseal_cancel},
+    {PUT, "sys/reseal/update", 0, ROOT_OUTSIDE, route_fields_reseal, route_reseal_finish},
+
+    /* emergency codes */
+    {GET, "sys/break-glass", ACL_READ, ROUTE_ROOT_OR_CAP, NULL, route_break_glass_list},
+    {PUT, "sys/break-glass/{user}", 0, ROUTE_ROOT_PEER, route_fields_break_glass,
+     route_break_glass_make},
+    {DEL, "sys/break-glass/{user}", ACL_DELETE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL,
+     route_break_glass_revoke},
 
     /* policies, bindings */
     {GET | LIST, "sys/policies/acl", ACL_LIST | ACL_READ, ROUTE_TOP, NULL, route_policy_list},

@@ -18,6 +18,29 @@ int route_leader(struct request *r);
 int route_status(struct request *r);
 int route_rotate(struct request *r);
 
+/* sys_generate_root.c */
+int route_generate_root_status(struct request *r);
+int route_generate_root_start(struct request *r);
+int route_generate_root_cancel(struct request *r);
+int route_generate_root_update(struct request *r);
+
+/* sys_rekey.c */
+int route_rekey_status(struct request *r);
+int route_rekey_start(struct request *r);
+int route_rekey_cancel(struct request *r);
+int route_rekey_update(struct request *r);
+int route_rekey_verify_status(struct request *r);
+int route_rekey_verify(struct request *r);
+int route_rekey_verify_restart(struct request *r);
+int route_reseal_start(struct request *r);
+int route_reseal_finish(struct request *r);
+int route_reseal_cancel(struct request *r);
+
+/* sys_break_glass.c */
+int route_break_glass_list(struct request *r);
+int route_break_glass_make(struct request *r);
+int route_break_glass_revoke(struct request *r);
+
 /* sys_rules.c */
 int route_policy_list(struct request *r);
 int route_policy_read(struct request *r);
@@ -85,6 +108,8 @@ int route_token_revoke_accessor(struct request *r);
 int route_token_accessors(struct request *r);
 
 /* Body schemas, beside their handlers. */
+extern const struct json_field route_fields_generate_root[], route_fields_share[],
+    route_fields_rekey[], route_fields_reseal[], route_fields_break_glass[];
 extern const struct json_field route_fields_init[], route_fields_unseal[], route_fields_policy[],
     route_fields_paths[], route_fields_explain[], route_fields_mount[], route_fields_lease[],
     route_fields_lease_principal[], route_fields_totp[], route_fields_totp_confirm[],

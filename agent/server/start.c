@@ -38,7 +38,7 @@ struct first {
     int error;
 };
 
-static int make_root_token(struct first *f)
+int start_root_token(struct vault *v, char token[TOKEN_TEXT_MAX])
 {
     char why[128];
     _cleanup_json_ json_t *policies = json_pack("[s]", "root");
@@ -48,8 +48,7 @@ static int make_root_token(struct first *f)
         .policies = policies, .display_name = "root", .path = "auth/token/root", .root = true};
     struct token t = {0};
     bool shortened;
-    int e = token_create(f->agent->vault, &spec, clock_lease_ms(), f->token, &t, &shortened, why,
-                         sizeof(why));
+    int e = token_create(v, &spec, clock_lease_ms(), token, &t, &shortened, why, sizeof(why));
     token_clear(&t);
     return e > 0 ? -EINVAL : e;
 }
@@ -87,7 +86,7 @@ static int first_turn(void *data)
     if (e == 0 && f->dev)
         e = mount_secret(f, effects);
     if (e == 0)
-        e = f->operator? make_operator(f, effects) : make_root_token(f);
+        e = f->operator? make_operator(f, effects) : start_root_token(f->agent->vault, f->token);
     return e;
 }
 

@@ -12,6 +12,8 @@ int start_operator_ok(const char *principal, char *why, size_t whylen);
  * (everything, with a second factor at most an hour old); without one, makes a root token into
  * token[]. Runs a turn of its own. 0 or -errno. */
 int start_first_rules(struct agent *a, const char *operator, char token[TOKEN_TEXT_MAX]);
+/* Makes a root token, in a turn. Wipe the text. 0 or -errno. */
+int start_root_token(struct vault *v, char token[TOKEN_TEXT_MAX]);
 /* Dev mode: a root token, KV v2 at secret/. */
 int start_dev(struct agent *a, char token[TOKEN_TEXT_MAX]);
 

@@ -7,14 +7,12 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "server/quorum.h"
 #include "server/routes.h"
 #include "server/rules.h"
 #include "server/start.h"
 #include "vault/audit.h"
 #include "vault/record.h"
-#include "vault/shamir.h"
-
-#define SHARE_LEN (VAULT_KEY_LEN + 1)
 
 const struct json_field route_fields_init[] = {
     {.name = "operator", .kind = JSON_KIND_STRING, .max = 256},
@@ -22,6 +20,7 @@ const struct json_field route_fields_init[] = {
     {.name = "recovery_threshold", .kind = JSON_KIND_INT, .min = 1, .max = 255},
     {.name = "secret_shares", .kind = JSON_KIND_INT, .min = 1, .max = 255},
     {.name = "secret_threshold", .kind = JSON_KIND_INT, .min = 1, .max = 255},
+    {.name = "seal", .kind = JSON_KIND_STRING, .max = 16},
     {0},
 };
 
@@ -41,13 +40,15 @@ static json_t *seal_status(struct agent *a)
     unsigned shares = 0, threshold = 0;
     vault_seal_config(a->vault, &shares, &threshold);
     enum vault_state s = vault_state(a->vault);
-    return json_pack("{s:s, s:b, s:b, s:i, s:i, s:i, s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:s}",
-                     "type", "shamir", "initialized", s != VAULT_UNINITIALISED, "sealed",
-                     s != VAULT_UNSEALED, "t", threshold, "n", shares, "progress",
+    bool host = vault_seal_kind(a->vault) == VAULT_SEAL_HOST;
+    return json_pack("{s:s, s:b, s:b, s:i, s:i, s:i, s:s, s:s, s:s, s:b, s:s, s:s, s:b, s:s*, s:s}",
+                     "type", host ? "host" : "shamir", "initialized", s != VAULT_UNINITIALISED,
+                     "sealed", s != VAULT_UNSEALED, "t", threshold, "n", shares, "progress",
                      a->unsealing ? a->unsealing->n : 0, "nonce",
                      a->unsealing ? a->unsealing->nonce : "", "version", COUNTERSIGN_VERSION,
                      "build_date", "", "migration", 0, "cluster_name", "countersign", "cluster_id",
-                     vault_instance(a->vault), "recovery_seal", 1, "storage_type", "sqlite");
+                     vault_instance(a->vault), "recovery_seal", host, "recovery_seal_type",
+                     host ? "shamir" : NULL, "storage_type", "sqlite");
 }
 
 int route_seal_status(struct request *r)
@@ -191,39 +192,6 @@ int route_status(struct request *r)
 /* --- Init
  * ------------------------------------------------------------------------------------------- */
 
-static int add_share(json_t *hex, json_t *base64, const uint8_t share[SHARE_LEN])
-{
-    char text[2 * SHARE_LEN + 1];
-    _cleanup_buf_ struct buf b64 = BUF_INIT(256);
-    encode_hex(share, SHARE_LEN, text);
-    encode_base64(&b64, share, SHARE_LEN);
-    int e = buf_error(&b64);
-    if (e == 0 && (json_array_append_new(hex, json_string(text)) < 0 ||
-                   json_array_append_new(base64, json_string(buf_str(&b64))) < 0))
-        e = -ENOMEM;
-    mem_wipe(text, sizeof(text));
-    return e;
-}
-
-static int split(const uint8_t root[VAULT_KEY_LEN], unsigned n, unsigned t, json_t *out)
-{
-    uint8_t shares[255 * SHARE_LEN];
-    _cleanup_json_ json_t *hex = json_array();
-    _cleanup_json_ json_t *base64 = json_array();
-    int e = hex && base64 ? shamir_split(root, VAULT_KEY_LEN, n, t, shares) : -ENOMEM;
-    for (unsigned i = 0; i < n && e == 0; i++)
-        e = add_share(hex, base64, shares + i * SHARE_LEN);
-    mem_wipe(shares, sizeof(shares));
-    static const char *const names[] = {"keys", "recovery_keys"};
-    for (size_t i = 0; i < ARRAY_LEN(names) && e == 0; i++) {
-        char b64[32];
-        snprintf(b64, sizeof(b64), "%s_base64", names[i]);
-        if (json_object_set(out, names[i], hex) < 0 || json_object_set(out, b64, base64) < 0)
-            e = -ENOMEM;
-    }
-    return e;
-}
-
 static int put_secret(json_t *out, const char *name, const uint8_t key[VAULT_KEY_LEN])
 {
     _cleanup_buf_ struct buf text = BUF_INIT(128);
@@ -236,17 +204,17 @@ static bool sizes(struct request *r, unsigned *n, unsigned *t)
     *n = (unsigned)json_int(r->body, "recovery_shares", json_int(r->body, "secret_shares", 5));
     *t = (unsigned)json_int(r->body, "recovery_threshold",
                             json_int(r->body, "secret_threshold", *n < 3 ? *n : 3));
-    return *t <= *n && (*t >= 2 || *n == 1);
+    return quorum_sizes_ok(*n, *t);
 }
 
-static int init_vault(struct request *r, unsigned n, unsigned t, json_t *out)
+static int init_vault(struct request *r, bool by_host, unsigned n, unsigned t, json_t *out)
 {
     uint8_t key[VAULT_KEY_LEN], root[VAULT_KEY_LEN];
     randombytes_buf(key, sizeof(key));
-    int e = vault_init(r->agent->vault, key, n, t, root);
+    int e = vault_init(r->agent->vault, by_host ? key : NULL, n, t, root);
     if (e == 0)
-        e = split(root, n, t, out);
-    if (e == 0)
+        e = quorum_split(root, n, t, by_host, out);
+    if (e == 0 && by_host)
         e = put_secret(out, "unseal_key", key);
     mem_wipe(key, sizeof(key));
     mem_wipe(root, sizeof(root));
@@ -264,10 +232,16 @@ int route_init(struct request *r)
                              "the threshold must be at least 2 and at most the number of shares "
                              "(or both 1)");
     const char *operator= json_str(r->body, "operator");
+    const char *seal = json_str_or(r->body, "seal", "host");
+    bool by_host = strcmp(seal, "host") == 0;
+    if (!by_host && strcmp(seal, "shamir") != 0)
+        return request_error(r, 400,
+                             "'seal' must be \"host\" (this host opens the store by "
+                             "itself) or \"shamir\" (people with shares do)");
     if (start_operator_ok(operator, why, sizeof(why)) != 0)
         return request_error(r, 400, "operator: %s", why);
     _cleanup_json_ json_t *out = json_object();
-    int e = out ? init_vault(r, n, t, out) : -ENOMEM;
+    int e = out ? init_vault(r, by_host, n, t, out) : -ENOMEM;
     if (e == 0)
         e = agent_unsealed(r->agent);
     if (e == 0)
@@ -287,23 +261,9 @@ int route_init(struct request *r)
 /* --- Unseal
  * ----------------------------------------------------------------------------------------- */
 
-static void forget_progress(struct agent *a)
-{
-    if (a->unsealing)
-        mem_free(a->unsealing, sizeof(*a->unsealing));
-    a->unsealing = NULL;
-}
-
-static int decode_share(const char *text, uint8_t *out, size_t max, size_t *n)
-{
-    if (strlen(text) == 2 * max && encode_from_hex(text, out, max, n) == 0)
-        return 0;
-    return encode_from_base64(text, out, max, n);
-}
-
 static int opened(struct request *r, int outcome, const char *what)
 {
-    forget_progress(r->agent);
+    quorum_end_unsealing(r->agent);
     if (outcome == VAULT_E_WRONG_KEY)
         return request_error(r, 400, "%s does not open this store", what);
     if (outcome < 0)
@@ -327,41 +287,25 @@ static int unseal_by_credential(struct request *r, const char *text)
 
 static int join_shares(struct request *r, unsigned threshold)
 {
-    struct unseal_progress *p = r->agent->unsealing;
     uint8_t root[VAULT_KEY_LEN];
-    int e = shamir_join(&p->share[0][0], SHARE_LEN, threshold, root);
+    int e = quorum_join(r->agent->unsealing, threshold, root);
     e = e == 0 ? vault_unseal_root(r->agent->vault, root) : VAULT_E_WRONG_KEY;
     mem_wipe(root, sizeof(root));
-    return opened(r, e, "this set of recovery shares");
-}
-
-static bool seen(const struct unseal_progress *p, const uint8_t share[SHARE_LEN])
-{
-    bool same = false;
-    for (unsigned i = 0; i < p->n; i++)
-        same |= mem_equal(p->share[i], SHARE_LEN, share, SHARE_LEN);
-    return same;
+    return opened(r, e, "this set of shares");
 }
 
 static int unseal_by_share(struct request *r, const char *text)
 {
     struct agent *a = r->agent;
-    uint8_t share[SHARE_LEN];
-    size_t n = 0;
     unsigned shares, threshold;
     vault_seal_config(a->vault, &shares, &threshold);
-    if (decode_share(text, share, sizeof(share), &n) < 0 || n != sizeof(share))
-        return request_error(
-            r, 400, "'key' must be one recovery share, in hex or base64 (%d bytes)", SHARE_LEN);
-    if (!a->unsealing) {
-        a->unsealing = calloc(1, sizeof(*a->unsealing));
-        if (!a->unsealing)
-            return -ENOMEM;
-        encode_random_uuid(a->unsealing->nonce);
-    }
-    if (!seen(a->unsealing, share))
-        memcpy(a->unsealing->share[a->unsealing->n++], share, SHARE_LEN);
-    mem_wipe(share, sizeof(share));
+    if (!a->unsealing)
+        a->unsealing = quorum_new();
+    if (!a->unsealing)
+        return -ENOMEM;
+    if (quorum_add(a->unsealing, text) != 0)
+        return request_error(r, 400, "'key' must be one share, in hex or base64 (%d bytes)",
+                             QUORUM_SHARE_LEN);
     if (a->unsealing->n >= threshold)
         return join_shares(r, threshold);
     return request_data(r, seal_status(a));
@@ -376,14 +320,14 @@ int route_unseal(struct request *r)
     if (s == VAULT_UNSEALED)
         return request_data(r, seal_status(r->agent));
     if (json_bool(r->body, "reset", false)) {
-        forget_progress(r->agent);
+        quorum_end_unsealing(r->agent);
         return request_data(r, seal_status(r->agent));
     }
     if (credential)
         return unseal_by_credential(r, credential);
     if (key)
         return unseal_by_share(r, key);
-    return request_error(r, 400, "'key' (a recovery share) must be given");
+    return request_error(r, 400, "'key' (one share) must be given");
 }
 
 /* --- Seal, rotate: after the turn's commit

@@ -11,6 +11,18 @@
 #include "vault/vault.h"
 
 #define VAULT_MARKS_MAX 32
+
+/* Names of the seal's own plain settings. What they say is authenticated by the boxes among them:
+ * each is bound to the instance id. An empty value is none. */
+#define VAULT_META_INSTANCE "seal.instance"
+#define VAULT_META_CONFIG "seal.config" /* to be shown only: see vault_config_write() */
+#define VAULT_META_ROOT "seal.root"
+#define VAULT_META_ROOT_NEXT "seal.root-next" /* the same by the unseal key of a reseal */
+#define VAULT_META_WRAPPER "seal.wrapper"
+#define VAULT_META_WRAPPER_NEXT "seal.wrapper-next"
+#define VAULT_META_KEYRING "seal.keyring"
+#define VAULT_META_MAX (1024 * 1024)
+
 #define VAULT_SCRATCH_MAX (512 * 1024 * 1024) /* half of it is what one turn may say in the log */
 
 /* A point in the audit chain. */
@@ -48,6 +60,7 @@ struct vault {
     uint8_t *root;        /* no access but while it is used */
     char instance[ENCODE_UUID_LEN + 1];
     unsigned shares, threshold;
+    enum vault_seal_kind kind;
 
     bool in_turn;
     bool wrote;      /* the transaction was upgraded to a writing one */
@@ -74,6 +87,11 @@ void vault_scratch_done(struct vault *v);
 /* Begins and ends a transaction for the room's own housekeeping (no turn is open). */
 int vault_own_begin(struct vault *v);
 int vault_own_end(struct vault *v, int r);
+/* u32 shares, u32 threshold, u32 kind (absent: HOST), into the open transaction. */
+int vault_config_write(struct vault *v, unsigned shares, unsigned threshold,
+                       enum vault_seal_kind kind);
+/* After unsealing with this key (of the row NEXT?): what is better done now than never. */
+void vault_unsealed_with(struct vault *v, const uint8_t *unseal_key, bool next);
 /* vault_meta_put() without a turn's bookkeeping. */
 int vault_meta_write(struct vault *v, const char *key, const void *p, size_t n);
 

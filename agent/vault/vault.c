@@ -6,14 +6,7 @@
 #include <string.h>
 
 #include "vault/inner.h"
-
-/* Names of the seal's own plain settings. What they say is authenticated by the boxes among them:
- * each is bound to the instance id. */
-#define META_INSTANCE "seal.instance"
-#define META_CONFIG "seal.config" /* u32 shares, u32 threshold: to be shown only */
-#define META_ROOT "seal.root"
-#define META_KEYRING "seal.keyring"
-#define META_MAX (1024 * 1024)
+#include "vault/wrap.h"
 
 /* --- Plain settings -------------------------------------------------------------------------- */
 
@@ -48,8 +41,8 @@ int vault_meta_write(struct vault *v, const char *key, const void *p, size_t n)
 
 int vault_meta_put(struct vault *v, const char *key, const void *p, size_t n)
 {
-    if (!*key || n > META_MAX)
-        return n > META_MAX ? -EMSGSIZE : -EINVAL;
+    if (!*key || n > VAULT_META_MAX)
+        return n > VAULT_META_MAX ? -EMSGSIZE : -EINVAL;
     bool own;
     int r = vault_write_begin(v, &own);
     return r < 0 ? r : vault_write_end(v, own, vault_meta_write(v, key, p, n));
@@ -59,23 +52,25 @@ int vault_meta_put(struct vault *v, const char *key, const void *p, size_t n)
 
 static int load_config(struct vault *v)
 {
-    _cleanup_buf_ struct buf id = BUF_INIT(META_MAX);
-    int r = vault_meta_get(v, META_INSTANCE, &id);
+    _cleanup_buf_ struct buf id = BUF_INIT(VAULT_META_MAX);
+    int r = vault_meta_get(v, VAULT_META_INSTANCE, &id);
     if (r)
         return r < 0 ? r : 0; /* absent: not initialised */
     if (id.len != ENCODE_UUID_LEN)
         return -EBADMSG;
     memcpy(v->instance, id.data, ENCODE_UUID_LEN);
-    _cleanup_buf_ struct buf config = BUF_INIT(META_MAX);
-    r = vault_meta_get(v, META_CONFIG, &config);
+    _cleanup_buf_ struct buf config = BUF_INIT(VAULT_META_MAX);
+    r = vault_meta_get(v, VAULT_META_CONFIG, &config);
     struct span s = {config.data, config.len};
-    uint32_t shares = 0, threshold = 0;
+    uint32_t shares = 0, threshold = 0, kind = VAULT_SEAL_HOST;
     if (r < 0)
         return r;
-    if (span_u32(&s, &shares) < 0 || span_u32(&s, &threshold) < 0)
+    if (span_u32(&s, &shares) < 0 || span_u32(&s, &threshold) < 0 ||
+        (s.left && (span_u32(&s, &kind) < 0 || kind > VAULT_SEAL_SHARES)))
         return -EBADMSG;
     v->shares = shares;
     v->threshold = threshold;
+    v->kind = (enum vault_seal_kind)kind;
     return 0;
 }
 
@@ -175,36 +170,61 @@ static int adopt(struct vault *v, uint8_t *root, struct keyring *ring)
     return r;
 }
 
+int vault_config_write(struct vault *v, unsigned shares, unsigned threshold,
+                       enum vault_seal_kind kind)
+{
+    _cleanup_buf_ struct buf config = BUF_INIT(64);
+    buf_put_u32(&config, shares);
+    buf_put_u32(&config, threshold);
+    buf_put_u32(&config, (uint32_t)kind);
+    int r = buf_error(&config);
+    return r < 0 ? r : vault_meta_write(v, VAULT_META_CONFIG, config.data, config.len);
+}
+
+/* The root key by the unseal key, and what it takes to do that again. */
+static int wrap_rows(const uint8_t *unseal_key, const uint8_t *root, const char *instance,
+                     struct buf *wrapped, struct buf *wrapper)
+{
+    struct wrap w;
+    if (!unseal_key)
+        return 0;
+    wrap_of(unseal_key, &w);
+    int r = wrap_root(&w, instance, root, wrapped);
+    if (r == 0)
+        r = wrap_keep(&w, root, instance, wrapper);
+    mem_wipe(&w, sizeof(w));
+    return r;
+}
+
 static int init_rows(struct vault *v, const uint8_t *unseal_key, const uint8_t *root,
                      const struct keyring *ring, const char *instance, unsigned shares,
                      unsigned threshold)
 {
-    _cleanup_buf_ struct buf wrapped_root = BUF_INIT(META_MAX);
-    _cleanup_buf_ struct buf wrapped_ring = BUF_INIT(META_MAX);
-    _cleanup_buf_ struct buf config = BUF_INIT(META_MAX);
-    buf_put_u32(&config, shares);
-    buf_put_u32(&config, threshold);
-    int r = buf_error(&config);
-    if (r == 0)
-        r = keyring_box(unseal_key, "root", instance, root, VAULT_KEY_LEN, &wrapped_root);
+    _cleanup_buf_ struct buf wrapped_root = BUF_INIT(VAULT_META_MAX);
+    _cleanup_buf_ struct buf wrapper = BUF_INIT(VAULT_META_MAX);
+    _cleanup_buf_ struct buf wrapped_ring = BUF_INIT(VAULT_META_MAX);
+    int r = wrap_rows(unseal_key, root, instance, &wrapped_root, &wrapper);
     if (r == 0)
         r = keyring_wrap(ring, root, instance, &wrapped_ring);
     if (r == 0)
         r = vault_own_begin(v);
     if (r < 0)
         return r;
-    r = vault_meta_write(v, META_INSTANCE, instance, ENCODE_UUID_LEN);
+    r = vault_meta_write(v, VAULT_META_INSTANCE, instance, ENCODE_UUID_LEN);
     if (r == 0)
-        r = vault_meta_write(v, META_CONFIG, config.data, config.len);
+        r = vault_config_write(v, shares, threshold,
+                               unseal_key ? VAULT_SEAL_HOST : VAULT_SEAL_SHARES);
     if (r == 0)
-        r = vault_meta_write(v, META_ROOT, wrapped_root.data, wrapped_root.len);
+        r = vault_meta_write(v, VAULT_META_ROOT, wrapped_root.data, wrapped_root.len);
     if (r == 0)
-        r = vault_meta_write(v, META_KEYRING, wrapped_ring.data, wrapped_ring.len);
+        r = vault_meta_write(v, VAULT_META_WRAPPER, wrapper.data, wrapper.len);
+    if (r == 0)
+        r = vault_meta_write(v, VAULT_META_KEYRING, wrapped_ring.data, wrapped_ring.len);
     return vault_own_end(v, r);
 }
 
-int vault_init(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN], unsigned shares,
-               unsigned threshold, uint8_t root_out[VAULT_KEY_LEN])
+int vault_init(struct vault *v, const uint8_t *unseal_key, unsigned shares, unsigned threshold,
+               uint8_t root_out[VAULT_KEY_LEN])
 {
     if (*v->instance)
         return -EALREADY;
@@ -223,6 +243,7 @@ int vault_init(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN], unsigne
     memcpy(v->instance, instance, sizeof(instance));
     v->shares = shares;
     v->threshold = threshold;
+    v->kind = unseal_key ? VAULT_SEAL_HOST : VAULT_SEAL_SHARES;
     memcpy(root_out, root, VAULT_KEY_LEN);
     uint8_t *own_root = root;
     struct keyring *own_ring = ring;
@@ -235,8 +256,8 @@ int vault_unseal_root(struct vault *v, const uint8_t root_key[VAULT_KEY_LEN])
 {
     if (!*v->instance || v->in_turn)
         return -EINVAL;
-    _cleanup_buf_ struct buf box = BUF_INIT(META_MAX);
-    int r = vault_meta_get(v, META_KEYRING, &box);
+    _cleanup_buf_ struct buf box = BUF_INIT(VAULT_META_MAX);
+    int r = vault_meta_get(v, VAULT_META_KEYRING, &box);
     if (r)
         return r < 0 ? r : -EBADMSG;
     uint8_t *root = keyring_key_new();
@@ -252,22 +273,37 @@ int vault_unseal_root(struct vault *v, const uint8_t root_key[VAULT_KEY_LEN])
     return adopt(v, root, ring);
 }
 
+/* One of the two rows that may hold the root key. */
+static int open_root(struct vault *v, const char *meta, const uint8_t *unseal_key, uint8_t *root)
+{
+    _cleanup_buf_ struct buf box = BUF_INIT(VAULT_META_MAX);
+    int r = vault_meta_get(v, meta, &box);
+    if (r != 0 || !box.len)
+        return r < 0 ? r : VAULT_E_WRONG_KEY;
+    r = wrap_open(unseal_key, v->instance, box.data, box.len, root);
+    return r <= 0 ? r : VAULT_E_WRONG_KEY;
+}
+
 int vault_unseal(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
 {
     if (!*v->instance || v->in_turn)
         return -EINVAL;
-    _cleanup_buf_ struct buf box = BUF_INIT(META_MAX);
-    _cleanup_buf_ struct buf root = BUF_INIT(META_MAX);
-    int r = vault_meta_get(v, META_ROOT, &box);
-    if (r)
-        return r < 0 ? r : -EBADMSG;
-    r = keyring_unbox(unseal_key, "root", v->instance, box.data, box.len, &root);
-    if (r)
-        return r < 0 ? r : VAULT_E_WRONG_KEY;
-    if (root.len != VAULT_KEY_LEN)
-        return -EBADMSG;
-    r = vault_unseal_root(v, root.data);
-    return r == VAULT_E_WRONG_KEY ? -EBADMSG : r; /* the key was right: the keyring was changed */
+    uint8_t root[VAULT_KEY_LEN];
+    bool next = false;
+    int r = open_root(v, VAULT_META_ROOT, unseal_key, root);
+    if (r == VAULT_E_WRONG_KEY) {
+        next = true;
+        r = open_root(v, VAULT_META_ROOT_NEXT, unseal_key, root);
+    }
+    if (r == 0) {
+        r = vault_unseal_root(v, root);
+        if (r == VAULT_E_WRONG_KEY)
+            r = -EBADMSG; /* the key was right: the keyring was changed */
+    }
+    mem_wipe(root, sizeof(root));
+    if (r == 0)
+        vault_unsealed_with(v, unseal_key, next);
+    return r;
 }
 
 void vault_seal(struct vault *v)
@@ -292,14 +328,14 @@ int vault_rotate(struct vault *v)
     int r = keyring_grow(v->ring, &more);
     if (r < 0)
         return r;
-    _cleanup_buf_ struct buf box = BUF_INIT(META_MAX);
+    _cleanup_buf_ struct buf box = BUF_INIT(VAULT_META_MAX);
     sodium_mprotect_readonly(v->root);
     r = keyring_wrap(more, v->root, v->instance, &box);
     sodium_mprotect_noaccess(v->root);
     if (r == 0)
         r = vault_own_begin(v);
     if (r == 0)
-        r = vault_own_end(v, vault_meta_write(v, META_KEYRING, box.data, box.len));
+        r = vault_own_end(v, vault_meta_write(v, VAULT_META_KEYRING, box.data, box.len));
     if (r == 0) {
         struct keyring *old = v->ring;
         v->ring = more;

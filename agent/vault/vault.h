@@ -49,19 +49,48 @@ enum vault_state vault_state(const struct vault *v);
 const char *vault_instance(const struct vault *v);
 
 /* --- Seal --------------------------------------------------------------------------------------
- * root key (32 random bytes) wraps the keyring; the unseal key wraps the root key. The root key is
- * kept nowhere in the clear but in locked memory while unsealed. These work outside of a turn (each
- * is its own transaction). */
+ * root key (32 random bytes) wraps the keyring; the unseal key wraps the root key (wrap.h). The
+ * root key is kept nowhere in the clear but in locked memory while unsealed. These work outside of
+ * a turn (each is its own transaction). */
 
-/* Makes the root key, keyring and instance id; the root key is wrapped by unseal_key, and given to
- * the caller once, in root_out, for splitting into recovery shares (wipe it). threshold and shares
- * are only remembered, for seal-status. 0, -EALREADY, -errno. The vault is unsealed afterwards. */
-int vault_init(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN], unsigned shares,
-               unsigned threshold, uint8_t root_out[VAULT_KEY_LEN]);
+enum vault_seal_kind {
+    VAULT_SEAL_HOST,  /* an unseal key, kept by the host, opens it; the shares are for recovery */
+    VAULT_SEAL_SHARES /* the shares alone open it */
+};
+
+/* Makes the root key, keyring and instance id; the root key is wrapped by unseal_key (NULL: by
+ * none, the seal is the shares), and given to the caller once, in root_out, for splitting into
+ * shares (wipe it). threshold and shares are only remembered, for seal-status. 0, -EALREADY,
+ * -errno. The vault is unsealed afterwards. */
+int vault_init(struct vault *v, const uint8_t *unseal_key, unsigned shares, unsigned threshold,
+               uint8_t root_out[VAULT_KEY_LEN]);
 /* Positive outcome of unsealing. */
 #define VAULT_E_WRONG_KEY 1
 int vault_unseal(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 int vault_unseal_root(struct vault *v, const uint8_t root_key[VAULT_KEY_LEN]);
+enum vault_seal_kind vault_seal_kind(const struct vault *v);
+/* Whether this is the root key, in constant time. False while sealed. */
+bool vault_root_is(const struct vault *v, const uint8_t root_key[VAULT_KEY_LEN]);
+
+/* Another root key takes the place of the one there is, for everything: the keyring (with a new
+ * data key) is wrapped by it, and it by the unseal key, which stays good. Shares of the root key
+ * before open nothing of this store any more. One transaction: after a crash either the old or the
+ * new one holds. A reseal under way is called off. 0; VAULT_E_NO_WRAP: nothing was changed, since
+ * the store is of an earlier version and its unseal key hasn't opened it since (unseal with it, or
+ * reseal); -EACCES, -errno. */
+#define VAULT_E_NO_WRAP 2
+int vault_rekey(struct vault *v, const uint8_t root_key[VAULT_KEY_LEN], unsigned shares,
+                unsigned threshold);
+/* A new unseal key in two steps, so that at no moment neither opens the store. begin: this key
+ * opens it as well as the one before (another begin replaces it). finish: this key, and it alone.
+ * cancel: not this key. check: whether this is the key that finish waits for. Unsealing with the
+ * new key finishes, too. All need the vault unsealed and a seal of the kind HOST (-EINVAL). 0;
+ * check, finish: VAULT_E_WRONG_KEY; -errno. */
+int vault_reseal_begin(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
+int vault_reseal_check(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
+int vault_reseal_finish(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
+int vault_reseal_cancel(struct vault *v);
+
 /* Forgets (wipes) every key. Idempotent. A turn that is open can then only be rolled back. */
 void vault_seal(struct vault *v);
 /* What vault_init() remembered. */

@@ -13,6 +13,20 @@
  *                           when no operator is named. Without recovery_*: 5 and 3.
  *   PUT  sys/unseal         {"key": "one recovery share, hex or base64"} or {"credential": "base64 of
  *                           the unseal key"} or {"reset": true} -> seal status; root peer
+ *                           "seal": "shamir" (default "host"): no unseal_key, the shares alone open it
+ *   GET/PUT/DELETE sys/generate-root/attempt, PUT sys/generate-root/update and GET/PUT/DELETE
+ *                           sys/rekey/init, PUT sys/rekey/update, GET/PUT/DELETE sys/rekey/verify (the
+ *                           same below sys/rekey-recovery-key): as Vault's, but that whoever changes
+ *                           something must be a root peer; no PGP
+ *   PUT  sys/reseal/init    -> {"unseal_key": base64}: from now on it opens the store as well; root peer.
+ *                           DELETE calls it off
+ *   PUT  sys/reseal/update  {"credential": that key, read back from where it is kept} -> {"complete": true}:
+ *                           it alone opens the store
+ *   GET  sys/break-glass    {"left", "used", "codes": [{"id", "user", "made", "used", "service",
+ *                           "source", "genuine"}]}; root peer or by policy
+ *   PUT  sys/break-glass/USER {"count": 1..16} -> {"user", "codes": [{"id", "code"}]}: emergency codes, in
+ *                           place of those they had; root peer
+ *   DELETE sys/break-glass/USER -> {"revoked": n}; root peer or by policy (sudo)
  *   GET  sys/status         what is wrong and what waits: {"version", "instance", "initialized", "sealed",
  *                           "since", "leases": {"pending", "active", "revoking", "quarantined"},
  *                           "revocations_waiting", "oldest_waiting": stamp|null, "connector":

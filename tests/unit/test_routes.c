@@ -69,9 +69,29 @@ static void test_outside(void **state)
 static void test_exemptions_are_known(void **state)
 {
     (void)state;
-    static const char *const open[] = {"sys/init", "sys/seal-status", "sys/health", "sys/leader",
-                                       "sys/status"};
-    static const char *const root[] = {"sys/init", "sys/unseal"};
+    static const char *const open[] = {"sys/init",
+                                       "sys/seal-status",
+                                       "sys/health",
+                                       "sys/leader",
+                                       "sys/status",
+                                       "sys/generate-root/attempt",
+                                       "sys/rekey/init",
+                                       "sys/rekey/verify",
+                                       "sys/rekey-recovery-key/init",
+                                       "sys/rekey-recovery-key/verify"};
+    static const char *const root[] = {"sys/init",
+                                       "sys/unseal",
+                                       "sys/generate-root/attempt",
+                                       "sys/generate-root/update",
+                                       "sys/rekey/init",
+                                       "sys/rekey/update",
+                                       "sys/rekey/verify",
+                                       "sys/rekey-recovery-key/init",
+                                       "sys/rekey-recovery-key/update",
+                                       "sys/rekey-recovery-key/verify",
+                                       "sys/reseal/init",
+                                       "sys/reseal/update",
+                                       "sys/break-glass/{user}"};
     static const char *const self[] = {
         "sys/capabilities-self",  "sys/internal/ui/mounts", "sys/internal/ui/mounts/{path...}",
         "auth/token/lookup-self", "auth/token/renew-self",  "auth/token/revoke-self"};
