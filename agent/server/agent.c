@@ -7,6 +7,7 @@
 
 #include "base/encode.h"
 #include "lease/deadline.h"
+#include "server/lockout.h"
 #include "server/mount.h"
 #include "server/revoke.h"
 #include "server/rules.h"
@@ -35,6 +36,7 @@ void agent_open_audit(struct agent *a)
 
 static int load(struct agent *a)
 {
+    lockout_forget(a);
     int e = rules_load(a->rules, a->vault);
     if (e == 0)
         e = mounts_load(a->mounts, a->vault);
@@ -66,6 +68,7 @@ void agent_seal(struct agent *a)
     watch_stop(a->watch);
     rules_clear(a->rules);
     mounts_clear(a->mounts);
+    lockout_forget(a);
     vault_seal(a->vault);
     a->counted_ms = 0;
     revoke_forget_waiters();

@@ -125,9 +125,13 @@ static int begin_account(struct login *l)
     int e = decide(l, DECIDE_PAM_ACCOUNT, NULL, &d);
     unsigned factors = d.factors;
     enum decide_verdict verdict = d.verdict;
+    bool locked = d.locked;
     decision_clear(&d);
     if (e < 0)
         return e;
+    if (locked)
+        snprintf(l->inform, sizeof(l->inform),
+                 "Access to this host was taken away from %.100s. Ask its operators.", l->user);
     if (verdict == DECIDE_CHALLENGE)
         return account_challenge(l, factors);
     l->verdict = verdict == DECIDE_ALLOW    ? DIALOGUE_ALLOW
