@@ -55,9 +55,10 @@ static void terminate(const char *user, uid_t uid)
     char program[256];
     const char *const argv[] = {program, "terminate-user", user, NULL};
 
-    if (!exec_find("loginctl", program, sizeof(program)))
+    _cleanup_buf_ struct buf said = BUF_INIT(16 * 1024); /* "not logged in" is no news */
+
+    if (!exec_find("loginctl", program, sizeof(program)) || exec_run(argv, NULL, &said, true) != 0)
         return;
-    (void)exec_run(argv, NULL, NULL, false);
     for (int ms = 0; ms < SETTLE_MS && count_processes(uid) > 0; ms += 100)
         usleep(100 * 1000);
 }

@@ -318,16 +318,23 @@ struct leaving {
     json_t *factors; /* types */
 };
 
+/* NSS may have forgotten them already: their sessions know the uid, too. */
+static int learn_uid(const struct session *s, void *data)
+{
+    struct leaving *x = data;
+    if (!x->subject->has_uid && strcmp(s->user, x->subject->name) == 0) {
+        x->subject->has_uid = true;
+        x->subject->uid = s->uid;
+    }
+    return 0;
+}
+
 static int end_session(const struct session *s, void *data)
 {
     struct leaving *x = data;
     if (strcmp(s->user, x->subject->name) != 0)
         return 0;
     x->sessions++;
-    if (!x->subject->has_uid) { /* NSS has forgotten them already */
-        x->subject->has_uid = true;
-        x->subject->uid = s->uid;
-    }
     int e = watch_end_session(x->request->agent, s->id, x->reason);
     return e < 0 ? e : 0;
 }
@@ -404,9 +411,11 @@ static int end_everything(struct leaving *x)
 {
     char principal[PERSON_NAME_MAX + 8];
     snprintf(principal, sizeof(principal), "user:%s", x->subject->name);
-    int e = session_each(x->request->agent->vault, end_session, x);
+    int e = session_each(x->request->agent->vault, learn_uid, x);
     if (e >= 0)
-        e = end_tokens(x);
+        e = end_tokens(x); /* before the sessions, which would take some along unseen */
+    if (e >= 0)
+        e = session_each(x->request->agent->vault, end_session, x);
     if (e >= 0)
         e = revoke_leases(x, principal);
     if (e >= 0)
