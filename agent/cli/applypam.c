@@ -147,6 +147,8 @@ int applypam_execute(struct applyplan *p, bool delete)
     int code = run_pam(p, delete ? "disable" : "enable", words, true, &said);
     if (code == EXIT_CODE_OK) {
         mark_done(p, change);
+        if (p->c->out.format != OUTPUT_JSON) /* how to keep or undo it */
+            output_note("%s", buf_str(&said));
         return EXIT_CODE_OK;
     }
     output_error("pam.json: %s", buf_str(&said));

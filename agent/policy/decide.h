@@ -88,7 +88,7 @@ enum decide_hook { DECIDE_PAM_AUTH, DECIDE_PAM_ACCOUNT };
 
 /* Fills *d, whatever stood there (a zeroed decision means deny; decision_clear() it afterwards).
  * trace: also fill d->trace, NULL on lack of memory:
- *   {"verdict", "why", "binding", "policy", "rule" (null where there is none),
+ *   {"verdict", "why", "locked", "binding", "policy", "rule" (null where there is none),
  *    "bindings": [{"name", "principal" (the one that matched, or null), "satisfied",
  *                  "conditions": [{"condition", "met", "detail"}], "policies", "services"}],
  *    "principals": [of the caller]}
