@@ -15,15 +15,6 @@ static const char *const change_names[] = {
     [APPLY_DELETE] = "delete",
 };
 
-static int refuse_all(const struct applyplan *p, int code)
-{
-    const json_t *one;
-    size_t i;
-
-    json_array_foreach(p->problems, i, one) output_error("%s", json_string_value(one));
-    return code;
-}
-
 /* --- What is told
  * ------------------------------------------------------------------------------- */
 
@@ -111,13 +102,26 @@ static int tell(const struct applyplan *p, bool check)
     tell_changes(p, check);
     json_array_foreach(p->warnings, i, one) output_note("WARNING: %s", json_string_value(one));
     if (t.n[APPLY_CREATE] + t.n[APPLY_UPDATE] + t.n[APPLY_DELETE] == 0)
-        printf("Nothing %s: all %zu are as the files say.\n", check ? "would change" : "changed",
+        printf("Nothing %s: all %zu stand as in the files.\n", check ? "would change" : "changed",
                t.n[APPLY_NONE]);
     else
-        printf("\n%s: %zu made, %zu changed, %zu removed; %zu are as the files say.\n",
+        printf("\n%s: %zu made, %zu changed, %zu removed; %zu as before.\n",
                check ? "Would be done" : "Done", t.n[APPLY_CREATE], t.n[APPLY_UPDATE],
                t.n[APPLY_DELETE], t.n[APPLY_NONE]);
     return EXIT_CODE_OK;
+}
+
+/* Says why; to a program as well, which then need not guess whether something was changed. */
+static int refuse(const struct applyplan *p, int code)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(p->problems, i, one) output_error("%s", json_string_value(one));
+    output_note("Nothing was changed.");
+    if (p->c->out.format == OUTPUT_JSON && tell_json(p, false) != EXIT_CODE_OK)
+        return EXIT_CODE_LOCAL;
+    return code;
 }
 
 /* --- The command
@@ -133,11 +137,8 @@ static int read_files(struct applyplan *p, const char *dir)
         output_error("%s can't be read: %s", dir, strerror(-e));
         return EXIT_CODE_LOCAL;
     }
-    if (json_array_size(p->problems) > 0) {
-        refuse_all(p, 0);
-        output_note("Nothing was changed.");
-        return EXIT_CODE_LOCAL;
-    }
+    if (json_array_size(p->problems) > 0)
+        return refuse(p, EXIT_CODE_LOCAL);
     if (p->set.n == 0 && !p->prune) {
         output_error("there is nothing in %s that could be applied", dir);
         return EXIT_CODE_LOCAL;
@@ -145,22 +146,28 @@ static int read_files(struct applyplan *p, const char *dir)
     return EXIT_CODE_OK;
 }
 
+static bool anything_done(const struct applyplan *p)
+{
+    for (size_t i = 0; i < p->set.n; i++)
+        if (p->set.item[i].done)
+            return true;
+    return false;
+}
+
 static int carry_out(struct applyplan *p)
 {
     int code = applyplan_execute(p), told;
+    const json_t *one;
+    size_t i;
 
     if (code == EXIT_CODE_OK)
         return tell(p, false);
-    refuse_all(p, code);
-    if (count(p, false).n[APPLY_CREATE] + count(p, false).n[APPLY_UPDATE] +
-            count(p, false).n[APPLY_DELETE] ==
-        0) {
-        output_note("Nothing was changed.");
-        return code;
-    }
+    if (!anything_done(p))
+        return refuse(p, code);
+    json_array_foreach(p->problems, i, one) output_error("%s", json_string_value(one));
     output_note(
-        "It stopped there. What was done before that stays, and is listed here; put the files "
-        "right and\napply again.");
+        "It stopped there. What was done before stays, and is listed here; put right what is "
+        "wrong and\napply again.");
     told = tell(p, false);
     return told ? told : code;
 }
@@ -174,11 +181,8 @@ static int apply(struct applyplan *p, const char *dir)
         code = applyplan_make(p);
     if (code != EXIT_CODE_OK)
         return code;
-    if (json_array_size(p->problems) > 0) {
-        refuse_all(p, 0);
-        output_note("Nothing was changed.");
-        return EXIT_CODE_REFUSED;
-    }
+    if (json_array_size(p->problems) > 0)
+        return refuse(p, EXIT_CODE_REFUSED);
     if (!check)
         return carry_out(p);
     code = tell(p, true);

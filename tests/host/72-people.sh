@@ -134,8 +134,12 @@ leaver() {
     ok "the account is gone" account_gone "$NAME"
     eventually 5 "her login is gone" no_login bea
     exits 255 "her connection is dead" as bea true
+    ok "even with a new factor" enrol bea
     next_code bea
     exits 255 "the next login is refused, key and code being right" try_login bea < <(code_answer "$TOTP")
+    ok "whoever may log in passes the account hook" inside pamtester sshd ada acct_mgmt
+    fails "she does not" inside pamtester sshd bea acct_mgmt
+    like "and is told" "$OUT" 'taken away from bea'
     exits 2 "explain says why" inside countersign explain user:bea service sshd
     like "by the lock" "$OUT" 'bea is locked out.*left on Friday'
     fails "nor does a process of hers get anything" ask_api bea sys/sessions
@@ -160,8 +164,8 @@ database_away() {
 
 back_again() {
     ok "bea comes back" inside countersign person unlock bea
-    ok "enrols anew" enrol bea
-    ok "and logs in" login bea
+    next_recovery_code bea
+    ok "and logs in with what she has now" login_with bea < <(code_answer "$TOTP")
     fails "to nothing that she had" as bea "countersign lease list -format=json | jq -e '.data.leases[0]'"
     ok "the audit chain is whole" inside countersign audit verify
 }

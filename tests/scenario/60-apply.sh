@@ -37,12 +37,11 @@ root() { # CMD...: with the root token
 }
 
 apply() { # FLAGS...: JSON into ANSWER as well
-    ANSWER=$(root apply -f "$CONF" -format=json "$@" 2>"$DIR/err") || {
-        CODE=$?
-        cat "$DIR/err"
-        return "$CODE"
-    }
+    local code=0
+    ANSWER=$(root apply -f "$CONF" -format=json "$@" 2>"$DIR/err") || code=$?
+    cat "$DIR/err"
     printf '%s\n' "$ANSWER"
+    return "$code"
 }
 
 apply_text() { # FLAGS...
@@ -90,7 +89,7 @@ round_trip() {
     exits 2 "nothing of it is there yet" root read sys/mounts/database
     ok "it is applied" apply_text
     like "each thing has its line" "$OUT" '^\+ policy +db-read$'
-    like "and the sum stands below" "$OUT" 'Done: 9 made, 0 changed, 0 removed; 0 are as the files say'
+    like "and the sum stands below" "$OUT" 'Done: 9 made, 0 changed, 0 removed; 0 as before'
     is "the policy is there" "$(root policy read db-read)" 'path "database/creds/*" { capabilities = ["read"] }'
     is "the role is there" "$(root read -field=groups -format=json database/roles/shop-ro | jq -c .)" '["readers"]'
     is "the binding is there" "$(root binding read -format=json dba | jq -c .data.mfa.max_age)" 900
@@ -99,7 +98,7 @@ round_trip() {
     is "nothing changes" "$(get '.changed, (.changes | length), .unchanged')" $'false\n0\n9'
     ok "and a check says so" apply -check -detailed-exitcode
     ok "without a token, by the binding that came with it" countersign apply -f "$CONF"
-    like "as well" "$OUT" 'Nothing changed: all 9 are as the files say'
+    like "as well" "$OUT" 'Nothing changed: all 9 stand as in the files'
 }
 
 # Spelled otherwise, it is still the same.
@@ -179,6 +178,7 @@ mistakes() {
     exits 1 "a file that everybody may write is refused" apply
     like "with the reason" "$OUT" 'bindings/dba.json: everybody may write'
     chmod o-w "$CONF/bindings/dba.json"
+    is "programs are told, too" "$(get '.changed, (.problems | length)')" $'false\n1'
     fails "with all that nothing was changed" root policy read new
     is "not even the record" "$(root read -field=version sys/managed)" "$version"
     rm "$CONF/policies/new.hcl"
