@@ -439,8 +439,9 @@ static json_t *names_now(const struct applyplan *p, bool pruned)
     return json_incref(names);
 }
 
-/* Notes what is managed. Where two apply at once, the second one is stopped here, before it has
- * changed anything. */
+/* Notes what is managed, before the first change and behind the last. Where two apply at once, one
+ * of them is stopped here: the second one before it has changed anything, or the first one at its
+ * end. */
 static int note(struct applyplan *p, bool pruned)
 {
     json_t *names = names_now(p, pruned);
@@ -538,20 +539,12 @@ static int do_deletions(struct applyplan *p)
     return code;
 }
 
-static bool deletes(const struct applyplan *p)
-{
-    for (size_t i = 0; i < p->set.n; i++)
-        if (p->set.item[i].change == APPLY_DELETE)
-            return true;
-    return false;
-}
-
 int applyplan_execute(struct applyplan *p)
 {
-    bool failed, more = notes_more(p, &failed);
+    bool failed, more = notes_more(p, &failed), differs = applyplan_differs(p);
     int code = failed ? call_no_memory() : EXIT_CODE_OK;
 
-    if (code == EXIT_CODE_OK && (more || applyplan_differs(p)))
+    if (code == EXIT_CODE_OK && (more || differs))
         code = note(p, false);
     if (code == EXIT_CODE_OK)
         code = do_kinds(p, APPLY_MOUNT, APPLY_MOUNT);
@@ -563,7 +556,7 @@ int applyplan_execute(struct applyplan *p)
         code = applypam_execute(p, false);
     if (code == EXIT_CODE_OK)
         code = do_deletions(p);
-    if (code == EXIT_CODE_OK && p->prune && deletes(p))
-        code = note(p, true);
+    if (code == EXIT_CODE_OK && differs)
+        code = note(p, p->prune); /* whoever began meanwhile is found out here */
     return code;
 }

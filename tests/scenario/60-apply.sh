@@ -239,6 +239,28 @@ races() {
     ok "a record of what is managed is kept" test "$version" -gt 1
     exits 2 "who applies on an older one is stopped" root write sys/managed - <<<"{\"cas\": $((version - 1)), \"names\": {}}"
     like "which says so" "$OUT" 'somebody else has applied'
+    side_by_side
+}
+
+# Several at once: one changes things, the others find nothing left to do or are stopped before they start.
+side_by_side() {
+    local i pids=() codes="" code
+    put bindings/race.json <<<'{"principals": ["user:daemon"], "policies": ["db-read"]}'
+    for i in 1 2 3 4; do
+        root apply -f "$CONF" -format=json >"$DIR/race.$i" 2>"$DIR/race.err.$i" &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do
+        code=0
+        wait "$i" || code=$?
+        codes+=$code
+    done
+    like "four at once end well or are told to come again ($codes)" "$codes" '^[02]*0[02]*$'
+    like "the change is made" "$(jq -r .changed "$DIR"/race.?)" true
+    is "nothing else stopped one" "$(grep -h '^Error:' "$DIR"/race.err.? | grep -vc 'somebody else has applied' || true)" 0
+    rm "$CONF/bindings/race.json"
+    ok "and all is whole: the change is taken back" apply -prune
+    is "as the only one" "$(get '[.changes[] | [.name, .change]]')" '[["race","delete"]]'
 }
 
 trying_out() {
