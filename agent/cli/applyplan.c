@@ -442,13 +442,20 @@ static json_t *names_now(const struct applyplan *p, bool pruned)
 /* Notes what is managed, before the first change and behind the last. Where two apply at once, one
  * of them is stopped here: the second one before it has changed anything, or the first one at its
  * end. */
-static int note(struct applyplan *p, bool pruned)
+static int note(struct applyplan *p, bool pruned, bool must)
 {
     json_t *names = names_now(p, pruned);
     _cleanup_json_ json_t *body =
         json_pack("{s:I, s:o}", "cas", (json_int_t)p->version, "names", names);
     _cleanup_reply_ struct reply r = {0};
-    int code = body ? call(p->c, "PUT", "sys/managed", NULL, body, &r) : call_no_memory();
+    int code = EXIT_CODE_OK;
+
+    if (!body)
+        code = call_no_memory();
+    else if (must)
+        code = call(p->c, "PUT", "sys/managed", NULL, body, &r);
+    else
+        (void)call_quietly(p->c, "PUT", "sys/managed", body, &r);
 
     if (code == EXIT_CODE_OK)
         p->version = json_int(reply_data(&r), "version", p->version + 1);
@@ -545,7 +552,7 @@ int applyplan_execute(struct applyplan *p)
     int code = failed ? call_no_memory() : EXIT_CODE_OK;
 
     if (code == EXIT_CODE_OK && (more || differs))
-        code = note(p, false);
+        code = note(p, false, true);
     if (code == EXIT_CODE_OK)
         code = do_kinds(p, APPLY_MOUNT, APPLY_MOUNT);
     if (code == EXIT_CODE_OK)
@@ -556,7 +563,8 @@ int applyplan_execute(struct applyplan *p)
         code = applypam_execute(p, false);
     if (code == EXIT_CODE_OK)
         code = do_deletions(p);
+    /* Whoever began meanwhile is found out here; who was forced out can't write it any more. */
     if (code == EXIT_CODE_OK && differs)
-        code = note(p, p->prune); /* whoever began meanwhile is found out here */
+        code = note(p, p->prune, !p->force);
     return code;
 }
