@@ -200,13 +200,16 @@ new_mount_undone() {
 
 pruning() {
     ok "something is made by hand" root policy write by-hand - <<<'path "h" { capabilities = ["read"] }'
-    rm "$CONF/bindings/dba.json" "$CONF/policies/db-read.hcl" "$CONF/database/database/roles/shop-ro.json"
+    rm "$CONF/bindings/dba.json" "$CONF/policies/db-read.hcl" "$CONF/database/database/roles/shop-ro.json" \
+        "$CONF/database/database/config/shop.json"
     ok "files are gone: without -prune" apply
     is "nothing is deleted" "$(get .changed)" false
     ok "a check with -prune" apply -check -prune
     is "names what would go" "$(get '[.changes[] | [.change, .name]] | sort')" \
-        '[["delete","database/roles/shop-ro"],["delete","db-read"],["delete","dba"]]'
+        '[["delete","database/config/shop"],["delete","database/roles/shop-ro"],["delete","db-read"],["delete","dba"]]'
+    ok "and takes nothing away" root read database/config/shop
     ok "it goes" apply -prune
+    exits 2 "the configuration" root read database/config/shop
     fails "the binding" root binding read dba
     fails "the policy" root policy read db-read
     ok "what was made by hand stays" root policy read by-hand
