@@ -306,6 +306,28 @@ static int enable_locked(struct cli *c, struct changes *all, int64_t seconds)
     return code;
 }
 
+/* Looks only: whether it could be done, by whoever may write the files. */
+static int check_enable(struct cli *c, struct changes *all)
+{
+    _cleanup_json_ json_t *now = NULL;
+    int code = plan_all(all);
+
+    for (size_t i = 0; i < all->n && code == EXIT_CODE_OK; i++)
+        if (!all->item[i].already && access(all->dir, W_OK) < 0)
+            code = local_error("nobody but root may change it: run this as root");
+    if (code != EXIT_CODE_OK)
+        return code;
+    if (pamcheck_all(c, names_ssh(all)) > 0 && !args_bool(&c->args, "force")) {
+        output_error("put right what is marked above first (or -force)");
+        return EXIT_CODE_LOCAL;
+    }
+    now = names_of(all, false);
+    if (!now)
+        return call_no_memory();
+    return json_array_size(now) > 0 ? show_done(c, NULL, "Could be enabled.")
+                                    : show_done(c, NULL, "Enabled already.");
+}
+
 static int run_enable(struct cli *c)
 {
     const char *rollback = args_str(&c->args, "rollback");
@@ -320,6 +342,8 @@ static int run_enable(struct cli *c)
         output_error("-rollback takes a time, as 10m; not \"%s\"", rollback);
         return EXIT_CODE_LOCAL;
     }
+    if (args_bool(&c->args, "check"))
+        return check_enable(c, all);
     lock = pamstore_lock(all->state, why, sizeof(why));
     if (lock < 0)
         return local_error(why);
@@ -546,6 +570,7 @@ static int run_status(struct cli *c)
 
 static const struct flag enable_flags[] = {
     {"rollback", FLAG_STRING, "TIME", "Undo it after this time, and at a reboot, unless confirmed"},
+    {"check", FLAG_BOOL, NULL, "Change nothing: only say whether it could be done"},
     {"force", FLAG_BOOL, NULL, "Even if this host does not look ready"},
     FOLDER_FLAGS,
     END_FLAG,

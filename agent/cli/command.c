@@ -5,10 +5,11 @@
 #include "cli/families.h"
 
 static const struct command *const tables[] = {
-    cmd_generic_rows, cmd_kv_rows,         cmd_kvmeta_rows, cmd_status_rows,  cmd_operator_rows,
-    cmd_rekey_rows,   cmd_breakglass_rows, cmd_factor_rows, cmd_session_rows, cmd_binding_rows,
-    cmd_policy_rows,  cmd_explain_rows,    cmd_lease_rows,  cmd_token_rows,   cmd_secrets_rows,
-    cmd_audit_rows,   cmd_pam_rows,        cmd_help_rows,
+    cmd_generic_rows, cmd_kv_rows,         cmd_kvmeta_rows,  cmd_status_rows,  cmd_operator_rows,
+    cmd_rekey_rows,   cmd_breakglass_rows, cmd_factor_rows,  cmd_import_rows,  cmd_person_rows,
+    cmd_session_rows, cmd_binding_rows,    cmd_policy_rows,  cmd_explain_rows, cmd_lease_rows,
+    cmd_token_rows,   cmd_apply_rows,      cmd_secrets_rows, cmd_audit_rows,   cmd_pam_rows,
+    cmd_help_rows,
 };
 
 const struct flag command_globals[] = {
@@ -31,7 +32,8 @@ const struct flag command_globals[] = {
 static const struct command_group groups[] = {
     {"operator", "Set up, unseal, seal, change the keys"},
     {"operator break-glass", "Emergency codes, for when all else fails"},
-    {"factor", "Second factors: enrol, list, remove"},
+    {"factor", "Second factors: enrol, import, list, remove"},
+    {"person", "People: who is known, and taking everything from a leaver"},
     {"session", "Login sessions the agent knows"},
     {"binding", "Who may have what, under which conditions"},
     {"policy", "Paths and capabilities, in Vault's form"},

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 
+extern const struct command cmd_apply_rows[];
 extern const struct command cmd_audit_rows[];
 extern const struct command cmd_binding_rows[];
 extern const struct command cmd_breakglass_rows[];
@@ -12,11 +13,13 @@ extern const struct command cmd_explain_rows[];
 extern const struct command cmd_factor_rows[];
 extern const struct command cmd_generic_rows[];
 extern const struct command cmd_help_rows[];
+extern const struct command cmd_import_rows[];
 extern const struct command cmd_kv_rows[];
 extern const struct command cmd_kvmeta_rows[];
 extern const struct command cmd_lease_rows[];
 extern const struct command cmd_operator_rows[];
 extern const struct command cmd_pam_rows[];
+extern const struct command cmd_person_rows[];
 extern const struct command cmd_policy_rows[];
 extern const struct command cmd_rekey_rows[];
 extern const struct command cmd_secrets_rows[];

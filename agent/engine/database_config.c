@@ -243,6 +243,15 @@ static int verify(struct engine_request *r, const char *name, json_t *config)
     return r->frame ? ENGINE_CALL : -ENOMEM;
 }
 
+/* Nothing new need not be tried out on the database, which may be away. */
+static int is_stored(struct engine_request *r, const char *name, const json_t *config, bool *same)
+{
+    _cleanup_json_ json_t *old = NULL;
+    int e = database_config_load(r->vault, r->space, name, &old);
+    *same = e == 0 && json_equal(old, config);
+    return e < 0 ? e : 0;
+}
+
 int database_config_write(struct engine_request *r, const char *name)
 {
     _cleanup_json_ json_t *config = NULL;
@@ -256,7 +265,12 @@ int database_config_write(struct engine_request *r, const char *name)
     e = database_warn_unknown(r, fields);
     if (e < 0)
         return e;
-    if (json_bool(config, "verify_connection", true))
+    bool same = false;
+    if (r->check)
+        e = is_stored(r, name, config, &same);
+    if (e < 0)
+        return e;
+    if (json_bool(config, "verify_connection", true) && !same)
         return verify(r, name, config);
     return save(r, name, config);
 }

@@ -45,6 +45,7 @@ struct engine_request {
     int64_t ttl, max_ttl;  /* bounds of the binding that allowed it, seconds; 0 = none */
     int64_t wish_ttl;      /* what the caller asked for, 0 = nothing */
     const char *lease_id;  /* of the lease, should one be wanted */
+    bool check;            /* only tried out: what is written is taken back afterwards */
 
     /* answer; all owned by the request */
     int status;          /* HTTP status; 0 = 200 with data, else 204 */

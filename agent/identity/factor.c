@@ -198,7 +198,7 @@ int factor_people(struct vault *v, json_t **out)
 /* --- TOTP: enrolment
  * ------------------------------------------------------------------------------ */
 
-static json_t *totp_body(const struct totp *t)
+json_t *factor_state_totp_body(const struct totp *t)
 {
     char hex[2 * TOTP_SECRET_MAX + 1];
 
@@ -221,8 +221,9 @@ int factor_state_totp(const json_t *t, struct totp *out)
                          .skew = json_int(t, "skew", 0)};
     out->algorithm = totp_algorithm(json_str(t, "algorithm"), &want);
     bool ok = secret && out->algorithm && (out->digits == 6 || out->digits == 8) &&
+              /* what was made elsewhere has a length of its own */
               encode_from_hex(secret, out->secret, sizeof(out->secret), &out->secret_len) == 0 &&
-              out->secret_len == want;
+              out->secret_len >= TOTP_SECRET_MIN;
     if (!ok)
         totp_clear(out);
     return ok ? 0 : -EBADMSG;
@@ -269,7 +270,7 @@ int factor_totp_begin(struct vault *v, const char *user, const char *algorithm, 
         return refuse(why, whylen, "this is no user name");
     randombytes_buf(t.secret, t.secret_len);
     int r = factor_state_load(v, user, &state);
-    if (r == 0 && json_object_set_new(state, "totp_new", totp_body(&t)) < 0)
+    if (r == 0 && json_object_set_new(state, "totp_new", factor_state_totp_body(&t)) < 0)
         r = -ENOMEM;
     if (r == 0)
         r = factor_state_save(v, user, state);

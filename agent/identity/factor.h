@@ -40,6 +40,20 @@ int factor_totp_begin(struct vault *v, const char *user, const char *algorithm, 
  * enrolment under way), FACTOR_E_WRONG. */
 int factor_totp_confirm(struct vault *v, const char *user, const char *code, int64_t now_s,
                         json_t **codes);
+/* A TOTP that was made elsewhere and is in a person's hands already. */
+struct factor_import {
+    const char *secret;    /* base32; 80 to 512 bits */
+    const char *algorithm; /* as above */
+    int digits, period;    /* 6 or 8; 30 only */
+    int64_t skew;          /* steps that the device is known to be ahead, at most FACTOR_SKEW_MAX */
+    bool confirmed; /* it counts at once; else once a code of it was right, as an enrolment */
+    bool replace;   /* a confirmed TOTP may be there already, and goes */
+};
+/* Takes it over. *weak: its secret has fewer than the 128 bits that RFC 4226 asks for. 0;
+ * FACTOR_E_REFUSED with why[]; FACTOR_E_USED: one is there already, and it was not to be replaced.
+ */
+int factor_totp_import(struct vault *v, const char *user, const struct factor_import *i, bool *weak,
+                       char *why, size_t whylen);
 /* A new set of recovery codes, "xxxx-xxxx-xxxx-xxxx" (80 random bits in base32), only keyed hashes
  * of which are kept; replaces the old set. */
 int factor_recovery_new(struct vault *v, const char *user, json_t **codes);

@@ -18,6 +18,8 @@
 int factor_state_load(struct vault *v, const char *user, json_t **out);
 /* Writes it; deletes the record when no factor is left in it. */
 int factor_state_save(struct vault *v, const char *user, json_t *state);
+/* A TOTP as it is kept, a new object; NULL on lack of memory. */
+json_t *factor_state_totp_body(const struct totp *t);
 /* Reads a TOTP out of it; -EBADMSG. */
 int factor_state_totp(const json_t *t, struct totp *out);
 /* The keyed hash (hex) of a person's recovery code, given in lower case without dashes. */

@@ -292,6 +292,35 @@ int proof_forget_session(struct vault *v, const char *id)
     return record_pass_key(v, RECORD_PROOF, 0, id, 0, drop_proof, v, NULL);
 }
 
+struct forget {
+    struct vault *v;
+    const char *user;
+    enum record_table table;
+};
+
+static int drop_of_person(const struct record *rec, void *data)
+{
+    const struct forget *f = data;
+    _cleanup_json_ json_t *o = NULL;
+
+    int r = body_parse(rec, &o);
+    if (r == -EBADMSG)
+        return RECORD_E_BROKEN;
+    if (r < 0 || strcmp(json_str_or(o, "user", ""), f->user) != 0)
+        return r;
+    r = record_delete(f->v, f->table, rec->id);
+    return r < 0 ? r : 0;
+}
+
+int session_forget_proofs(struct vault *v, const char *user)
+{
+    struct forget f = {.v = v, .user = user, .table = RECORD_PROOF};
+
+    int r = record_pass(v, RECORD_PROOF, 0, drop_of_person, &f, NULL);
+    f.table = RECORD_HANDLE;
+    return r < 0 ? r : record_pass(v, RECORD_HANDLE, 0, drop_of_person, &f, NULL);
+}
+
 int session_sweep(struct vault *v, int64_t now_ms, size_t limit)
 {
     int r = record_pass_due(v, RECORD_PROOF, now_ms, limit, drop_proof, v, NULL);

@@ -79,6 +79,8 @@ int session_handle_make(struct vault *v, const struct proof *p, int64_t now_ms,
  * (the account hook looks, open_session takes). */
 int session_handle_take(struct vault *v, const char *handle, const char *user, const char *service,
                         int64_t now_ms, bool peek, struct proof *out);
+/* Forgets all that a person has proved, in whatever session, source or handle. */
+int session_forget_proofs(struct vault *v, const char *user);
 /* Deletes proofs and handles past their deadline. */
 int session_sweep(struct vault *v, int64_t now_ms, size_t limit);
 

@@ -82,6 +82,10 @@ int token_session_ended(struct vault *v, const char *session, token_gone_fn gone
 int token_next_due(struct vault *v, int64_t *due_ms); /* 0, TOKEN_E_NONE */
 /* What lookup answers: Vault's fields. shown_text NULL leaves "id" out as "". A new object. */
 json_t *token_to_json(const struct token *t, const char *shown_text, int64_t now_ms);
+/* Visits the tokens that are bound to a uid (expired ones that wait for their end included). A
+ * negative value from fn ends it and is returned. */
+typedef int (*token_fn)(const struct token *t, void *data);
+int token_each_uid(struct vault *v, uid_t uid, token_fn fn, void *data);
 /* Accessors of all tokens, a new array. */
 int token_accessors(struct vault *v, json_t **out);
 

@@ -138,6 +138,32 @@ int token_session_ended(struct vault *v, const char *session, token_gone_fn gone
     return record_pass_key(v, RECORD_TOKEN, TOKEN_ROW_SESSION, session, 0, revoke_one, &g, NULL);
 }
 
+struct of_uid {
+    uid_t uid;
+    token_fn fn;
+    void *data;
+};
+
+static int visit_uid(const struct record *rec, void *data)
+{
+    const struct of_uid *u = data;
+    struct token t;
+
+    int r = token_row_parse(rec, &t);
+    if (r == -EBADMSG)
+        return RECORD_E_BROKEN;
+    if (r == 0 && t.has_uid && t.uid == u->uid)
+        r = u->fn(&t, u->data);
+    token_clear(&t);
+    return r < 0 ? r : 0;
+}
+
+int token_each_uid(struct vault *v, uid_t uid, token_fn fn, void *data)
+{
+    struct of_uid u = {.uid = uid, .fn = fn, .data = data};
+    return record_pass(v, RECORD_TOKEN, 0, visit_uid, &u, NULL);
+}
+
 int token_next_due(struct vault *v, int64_t *due_ms)
 {
     int r = record_next_due(v, RECORD_TOKEN, due_ms);

@@ -123,6 +123,43 @@ static void put_percent(struct buf *b, const char *s)
     }
 }
 
+/* The value of a letter or digit of base32, -1 for another, without a table to be looked up in. */
+static int value_of(unsigned char c)
+{
+    int letter = (c | 0x20) - 'a', digit = c - '2' + 26;
+    int is_letter = -(((c | 0x20) >= 'a') & ((c | 0x20) <= 'z'));
+    int is_digit = -((c >= '2') & (c <= '7'));
+
+    return (letter & is_letter) | (digit & is_digit) | ~(is_letter | is_digit);
+}
+
+int totp_from_base32(const char *text, uint8_t *out, size_t max, size_t *n)
+{
+    size_t end = strlen(text);
+    unsigned bits = 0, held = 0;
+
+    *n = 0;
+    while (end > 0 && text[end - 1] == '=')
+        end--;
+    for (size_t i = 0; i < end; i++) {
+        int value = value_of((unsigned char)text[i]);
+
+        if (text[i] == ' ' || text[i] == '-')
+            continue;
+        if (value < 0)
+            return -EBADMSG;
+        held = (held << 5 | (unsigned)value) & 0xfff;
+        bits += 5;
+        if (bits < 8)
+            continue;
+        bits -= 8;
+        if (*n == max)
+            return -EMSGSIZE;
+        out[(*n)++] = (uint8_t)(held >> bits);
+    }
+    return 0;
+}
+
 void totp_url(struct buf *b, const struct totp *t, const char *issuer, const char *account)
 {
     buf_puts(b, "otpauth://totp/");

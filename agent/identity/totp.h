@@ -6,6 +6,7 @@
 #include "base/buf.h"
 
 #define TOTP_PERIOD 30
+#define TOTP_SECRET_MIN 10 /* 80 bits: what the oldest authenticators made */
 #define TOTP_SECRET_MAX 64
 #define TOTP_CODE_MAX 8
 #define TOTP_WINDOW 1 /* steps before and after that are accepted */
@@ -33,6 +34,11 @@ int totp_check(const struct totp *t, const char *code, int64_t now_s, int64_t *s
 
 /* Appends base32 in capitals without padding; time depends on the length only. */
 void totp_base32(struct buf *b, const void *p, size_t n);
+/* Decodes base32 (RFC 4648 section 6): capitals or not, spaces and dashes as people write them,
+ * padding or none; time depends on the text's form only. Bits that fill no byte are dropped, as
+ * authenticators do. 0 and the length; -EBADMSG for anything else; -EMSGSIZE when it does not fit.
+ */
+int totp_from_base32(const char *text, uint8_t *out, size_t max, size_t *n);
 /* Appends "otpauth://totp/ISSUER:ACCOUNT?…". */
 void totp_url(struct buf *b, const struct totp *t, const char *issuer, const char *account);
 

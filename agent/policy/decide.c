@@ -19,6 +19,15 @@ static void note(char *out, const char *name)
     memcpy(out, name, strlen(name) + 1);
 }
 
+/* Rule 8. */
+static bool judge_locked(const struct weigh *w, struct decision *d)
+{
+    d->locked = w->asked.facts->locked != NULL;
+    if (d->locked)
+        explain_locked(d, w);
+    return d->locked;
+}
+
 /* --- PAM ---------------------------------------------------------------------------------------
  */
 
@@ -121,9 +130,11 @@ void decide_pam(const struct decide_rules *rules, const struct decide_facts *f, 
         explain_memory(d);
         return;
     }
-    c = survey_service(&w);
-    judge_service(&w, hook, d, &c);
-    explain_service(&w, d, &c);
+    if (!judge_locked(&w, d)) {
+        c = survey_service(&w);
+        judge_service(&w, hook, d, &c);
+        explain_service(&w, d, &c);
+    }
     if (trace)
         d->trace = explain_trace(&w, d);
 }
@@ -309,7 +320,8 @@ void decide_path(const struct decide_rules *rules, const struct decide_facts *f,
         explain_memory(d);
         return;
     }
-    judge_path(&w, &q, d);
+    if (!judge_locked(&w, d))
+        judge_path(&w, &q, d);
     if (trace)
         d->trace = explain_trace(&w, d);
 }
@@ -317,7 +329,8 @@ void decide_path(const struct decide_rules *rules, const struct decide_facts *f,
 /* --- What is in force --------------------------------------------------------------------------
  */
 
-/* Adds a binding's policies that aren't in the list yet. denials: only those that deny something, as
+/* Adds a binding's policies that aren't in the list yet. denials: only those that deny something,
+ * as
  * "!name". */
 static int add_policies(const struct weigh *w, const struct binding *b, bool denials, json_t *seen,
                         json_t *names)
@@ -342,6 +355,8 @@ json_t *decide_policies(const struct decide_rules *rules, const struct decide_fa
     _cleanup_weigh_ struct weigh w = {0};
     size_t n;
 
+    if (names && f->locked)
+        return json_incref(names);
     if (!names || !seen || weigh_init(&w, rules, f, NULL) < 0 || weigh_policies(&w, 0, &n) < 0)
         return NULL;
     for (int denials = 0; denials < 2; denials++) {
@@ -363,6 +378,8 @@ unsigned decide_caps(const struct decide_rules *rules, const struct decide_facts
     struct acl_result r;
     size_t n;
 
+    if (f->locked)
+        return ACL_DENY;
     if (weigh_init(&w, rules, f, NULL) < 0 || weigh_policies(&w, 0, &n) < 0)
         return 0;
     acl_check(w.uses, n, path, &r);

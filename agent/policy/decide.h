@@ -18,7 +18,8 @@
  *  6. scope session: a proof in this live session; scope source: sshd only, a proof from this
  * source, max_age required.
  *  7. Enrolment grace and exemption satisfy `mfa` for services, never for policies. `from` matches
- *     the numeric source, never a name ("local" = no remote host). */
+ *     the numeric source, never a name ("local" = no remote host).
+ *  8. A locked person (one who left) gets nothing, whatever binds them. */
 #ifndef COUNTERSIGN_POLICY_DECIDE_H
 #define COUNTERSIGN_POLICY_DECIDE_H
 
@@ -45,8 +46,9 @@ struct decide_facts {
     const char *source; /* numeric address; "" = local; NULL = remote but not numeric */
     const struct decide_proof *proofs;
     size_t n_proofs;
-    unsigned enrolled;      /* factors this person has */
-    bool exempt;            /* by group or by grace: mfa counts as met for services */
+    unsigned enrolled;  /* factors this person has */
+    bool exempt;        /* by group or by grace: mfa counts as met for services */
+    const char *locked; /* why this person is locked out, for the sentence; NULL: they are not */
     const char *exempt_why; /* "grace until 2026-12-01", "exempt group robots" */
     int64_t now;            /* wall-clock seconds */
     /* Seconds east of UTC of a zone at a time. 0 or -errno (the condition is then false). */
@@ -71,6 +73,7 @@ enum decide_verdict {
 struct decision {
     enum decide_verdict verdict;
     unsigned factors;     /* CHALLENGE: those of which one must be proved (enrolled or not) */
+    bool locked;          /* DENY: the person is locked out, which nothing else outweighs */
     bool mfa_would_help;  /* DENY on an API path: only mfa was missing (for the error text) */
     int64_t ttl, max_ttl; /* seconds; 0: the binding names none */
     char binding[ACL_NAME_MAX + 1]; /* the binding that decided, "" if none */
@@ -85,7 +88,7 @@ enum decide_hook { DECIDE_PAM_AUTH, DECIDE_PAM_ACCOUNT };
 
 /* Fills *d, whatever stood there (a zeroed decision means deny; decision_clear() it afterwards).
  * trace: also fill d->trace, NULL on lack of memory:
- *   {"verdict", "why", "binding", "policy", "rule" (null where there is none),
+ *   {"verdict", "why", "locked", "binding", "policy", "rule" (null where there is none),
  *    "bindings": [{"name", "principal" (the one that matched, or null), "satisfied",
  *                  "conditions": [{"condition", "met", "detail"}], "policies", "services"}],
  *    "principals": [of the caller]}
@@ -97,8 +100,8 @@ void decide_pam(const struct decide_rules *rules, const struct decide_facts *f, 
 void decide_path(const struct decide_rules *rules, const struct decide_facts *f, const char *path,
                  unsigned need, bool need_sudo, bool trace, struct decision *d);
 /* The policies in force for these facts, for issuing a token: names of the satisfied bindings'
- * policies, and "!name" for a policy whose denials alone count (rule 3), so that nobody sheds a denial
- * by asking for a token. A new array, or NULL on lack of memory. */
+ * policies, and "!name" for a policy whose denials alone count (rule 3), so that nobody sheds a
+ * denial by asking for a token. A new array, or NULL on lack of memory. */
 json_t *decide_policies(const struct decide_rules *rules, const struct decide_facts *f);
 /* The capabilities on a path for these facts: ACL_ bits, ACL_DENY alone when denied, 0 for none
  * (and on lack of memory). */

@@ -65,6 +65,17 @@ void explain_memory(struct decision *d)
     memcpy(d->why, why, sizeof(why));
 }
 
+void explain_locked(struct decision *d, const struct weigh *w)
+{
+    _cleanup_buf_ struct buf b = BUF_INIT(WHY_ROOM);
+
+    buf_puts(&b, "denied: ");
+    put_caller(&b, w->asked.facts);
+    buf_puts(&b, " is locked out, and nothing outweighs that: ");
+    text_put(&b, w->asked.facts->locked);
+    finish(d, &b);
+}
+
 void explain_path_allowed(struct decision *d)
 {
     _cleanup_buf_ struct buf b = BUF_INIT(WHY_ROOM);
@@ -282,8 +293,8 @@ json_t *explain_trace(const struct weigh *w, const struct decision *d)
         [DECIDE_IGNORE] = "ignore",
     };
 
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "verdict", verdicts[d->verdict], "why",
-                     d->why, "binding", shown_or_null(d->binding), "policy",
-                     shown_or_null(d->policy), "rule", shown_or_null(d->rule), "bindings",
+    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "verdict", verdicts[d->verdict],
+                     "why", d->why, "locked", d->locked, "binding", shown_or_null(d->binding),
+                     "policy", shown_or_null(d->policy), "rule", shown_or_null(d->rule), "bindings",
                      trace_bindings(w), "principals", trace_caller(w->asked.facts));
 }

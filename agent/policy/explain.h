@@ -6,6 +6,8 @@
 
 /* Each writes d->why. Those about a rule take it from d->binding, d->policy and d->rule. */
 void explain_memory(struct decision *d);
+/* The person is locked out. */
+void explain_locked(struct decision *d, const struct weigh *w);
 
 void explain_path_allowed(struct decision *d);
 void explain_path_denied(struct decision *d);

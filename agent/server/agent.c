@@ -8,6 +8,7 @@
 #include "base/encode.h"
 #include "lease/deadline.h"
 #include "server/break_glass.h"
+#include "server/lockout.h"
 #include "server/mount.h"
 #include "server/quorum.h"
 #include "server/revoke.h"
@@ -37,6 +38,7 @@ void agent_open_audit(struct agent *a)
 
 static int load(struct agent *a)
 {
+    lockout_forget(a);
     int e = rules_load(a->rules, a->vault);
     if (e == 0)
         e = mounts_load(a->mounts, a->vault);
@@ -73,6 +75,7 @@ void agent_seal(struct agent *a)
     mounts_clear(a->mounts);
     quorum_end_rooting(a);
     quorum_end_rekeying(a);
+    lockout_forget(a);
     vault_seal(a->vault);
     a->counted_ms = 0;
     revoke_forget_waiters();

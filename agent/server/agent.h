@@ -25,6 +25,9 @@ struct rules;  /* server/rules.h */
 struct mounts; /* server/mount.h */
 struct sessions_watch;
 
+/* What is known of people who are locked out: server/lockout.c. */
+enum agent_locks { AGENT_LOCKS_UNKNOWN = 0, AGENT_LOCKS_NONE, AGENT_LOCKS_SOME };
+
 struct agent {
     sd_event *loop;
     struct vault *vault;
@@ -38,6 +41,7 @@ struct agent {
     struct workers *nss, *login_nss;       /* people and groups */
     struct workers *enrol_kdf, *login_kdf; /* Argon2id */
     struct people *people, *login_people;  /* server/people.h: NSS with a short memory */
+    enum agent_locks locks;
     struct link *link;
     struct watch *watch;    /* server/watch.h: timers and session leaders */
     struct pam_server *pam; /* server/pam.h */

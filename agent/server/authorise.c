@@ -69,6 +69,8 @@ static int admit_self(struct request *r)
     if (e < 0)
         return e;
     r->allowed = !(acl.caps & ACL_DENY);
+    if (!r->allowed && r->locked[0])
+        return pipeline_refuse(request_error(r, 403, "permission denied: you are %s", r->locked));
     return r->allowed ? 0
                       : pipeline_refuse(request_error(
                             r, 403, "permission denied: a policy denies %.200s", r->path));
@@ -105,6 +107,8 @@ int pipeline_authorise(struct request *r)
     if (e != 0)
         return e;
     r->allowed = r->decision.verdict == DECIDE_ALLOW;
+    if (r->decision.locked) /* not even for themselves, or as root on their behalf */
+        return deny(r);
     if (!r->allowed && (flags & ROUTE_ROOT_OR_CAP) && r->root_peer && !r->has_token) {
         request_alert(r, "root used a route without a binding");
         r->allowed = true;

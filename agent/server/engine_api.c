@@ -82,6 +82,7 @@ static int bridge_new(struct request *r, const struct mount *m, struct bridge **
         .body = r->body,
         .query = r->query,
         .now_ms = r->now_ms,
+        .check = r->check,
         .principal = r->principal,
         .lease_id = b->lease_id,
         .raw_data = BUF_INIT(4 * HTTP_BODY_MAX),
@@ -247,6 +248,8 @@ static int go_on(struct request *r, struct bridge *b, int outcome)
 {
     if (outcome < 0)
         return outcome;
+    if (b->er.lease.wanted && r->check)
+        return request_error(r, 400, "this can't be tried out without doing it: it makes a lease");
     if (b->er.lease.wanted && r->last_use)
         return request_error(
             r, 400, "this was the token's last use: a lease would have ended with it at once");

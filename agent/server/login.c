@@ -142,17 +142,21 @@ static int account_challenge(struct login *l, unsigned factors)
 static int begin_account(struct login *l)
 {
     struct decision d = {0};
-    if (login_emergency_passed(l, false)) {
+    int e = decide(l, DECIDE_PAM_ACCOUNT, NULL, &d);
+    unsigned factors = d.factors;
+    enum decide_verdict verdict = d.verdict;
+    bool locked = d.locked;
+    decision_clear(&d);
+    if (e < 0)
+        return e;
+    if (locked)
+        snprintf(l->inform, sizeof(l->inform),
+                 "Access to this host was taken away from %.100s. Ask its operators.", l->user);
+    else if (login_emergency_passed(l, false)) {
         snprintf(l->why, sizeof(l->why), "an emergency code opened this login");
         l->verdict = DIALOGUE_ALLOW;
         return login_audit(l, "account");
     }
-    int e = decide(l, DECIDE_PAM_ACCOUNT, NULL, &d);
-    unsigned factors = d.factors;
-    enum decide_verdict verdict = d.verdict;
-    decision_clear(&d);
-    if (e < 0)
-        return e;
     if (verdict == DECIDE_CHALLENGE)
         return account_challenge(l, factors);
     l->verdict = verdict == DECIDE_ALLOW    ? DIALOGUE_ALLOW

@@ -10,6 +10,7 @@
 #include "identity/factor.h"
 #include "identity/session.h"
 #include "server/agent.h"
+#include "server/lockout.h"
 
 enum login_next {
     LOGIN_VERDICT = 0, /* say the verdict, after delay_ms */
@@ -59,7 +60,8 @@ struct login {
     char why[512]; /* for the audit log */
     char binding[129];
     enum factor proved;
-    bool watch; /* a new session's leader is to be watched */
+    char locked[LOCKOUT_TEXT]; /* why this person is locked out, behind login_facts() */
+    bool watch;                /* a new session's leader is to be watched */
 };
 
 /* Each runs inside a turn; 0 or -errno (the caller then answers UNAVAIL). */

@@ -142,7 +142,9 @@ int login_facts(struct login *l, const enum factor *extra, struct decide_facts *
     };
     if (extra)
         proofs[x.n++] = (struct decide_proof){.factor = *extra, .session = true, .source = true};
-    int e = factor_enrolled(l->agent->vault, l->user, &f->enrolled);
+    int e = lockout_facts(l->agent, f, l->locked);
+    if (e == 0)
+        e = factor_enrolled(l->agent->vault, l->user, &f->enrolled);
     if (e == 0)
         e = add_handle(l, &x);
     if (e == 0)

@@ -68,7 +68,8 @@ static int record(struct login *l)
     return 0;
 }
 
-/* Each hook is decided anew: what was let through auth and account must still hold here. */
+/* Each hook is decided anew: what was let through auth and account must still hold here. sudo and
+ * su, which stay inside a session, are let go on unless the person is locked out. */
 static int decide_open(struct login *l)
 {
     struct decide_facts f;
@@ -79,19 +80,24 @@ static int decide_open(struct login *l)
     if (e < 0)
         return e;
     decide_pam(rules_view(l->agent->rules), &f, l->service, DECIDE_PAM_ACCOUNT, false, &d);
-    snprintf(l->why, sizeof(l->why), "%s", d.why);
-    snprintf(l->binding, sizeof(l->binding), "%s", d.binding);
     bool ok = d.verdict == DECIDE_ALLOW || d.verdict == DECIDE_IGNORE;
+    /* What an emergency code opened is a session like any other, but nothing is proved in it. */
+    if (begins_session(l) && login_emergency_passed(l, true) && !d.locked) {
+        snprintf(l->why, sizeof(l->why), "an emergency code opened this login");
+        ok = true;
+    } else if (begins_session(l) || d.locked) {
+        snprintf(l->why, sizeof(l->why), "%s", d.why);
+        snprintf(l->binding, sizeof(l->binding), "%s", d.binding);
+    } else {
+        ok = true;
+    }
     decision_clear(&d);
     return ok ? 1 : 0;
 }
 
 int login_open(struct login *l)
 {
-    int e = l->known ? 1 : 0;
-    /* What an emergency code opened is a session like any other, but nothing is proved in it. */
-    if (begins_session(l) && !login_emergency_passed(l, true))
-        e = decide_open(l);
+    int e = l->known ? decide_open(l) : 0;
     if (e < 0)
         return e;
     if (e == 1) {

@@ -103,6 +103,22 @@ static int settle_path(struct request *r)
     return 0;
 }
 
+/* "?check=true" must never be taken for the deed itself: where it can't be honoured it is refused.
+ */
+static int settle_check(struct request *r)
+{
+    const char *check = request_query(r, "check");
+    if (!check || !(r->verb & (VERB_PUT | VERB_PATCH | VERB_DELETE)))
+        return 0;
+    if (strcmp(check, "true") != 0 && strcmp(check, "false") != 0)
+        return pipeline_refuse(request_error(r, 400, "check is true or false"));
+    r->check = strcmp(check, "true") == 0;
+    if (!r->check || (r->route->flags & ROUTE_CHECK))
+        return 0;
+    return pipeline_refuse(
+        request_error(r, 400, "this can't be tried out without doing it: leave check=true away"));
+}
+
 static int find_route(struct request *r)
 {
     unsigned verbs = 0;
@@ -165,6 +181,8 @@ int pipeline_parse(struct request *r)
         e = take_token(r);
     if (e == 0)
         e = find_route(r);
+    if (e == 0)
+        e = settle_check(r);
     if (e == 0)
         e = parse_body(r, h);
     return e;

@@ -96,6 +96,10 @@ static int admit(struct request *r)
         e = pipeline_authorise(r);
     if (e == 0)
         e = check_body(r);
+    /* Taken back with the rest, the use would not count. */
+    if (e == 0 && r->check && r->has_token && (r->token.num_uses || r->last_use))
+        e = pipeline_refuse(
+            request_error(r, 400, "a token with a number of uses can't try things out"));
     return e;
 }
 
@@ -105,17 +109,45 @@ static int not_yet(struct request *r _unused_)
     return -EINVAL;
 }
 
+/* What a request that is only tried out answers; the turn then takes back all it did. */
+#define CHECKED (-EALREADY)
+
+static int answer_check(struct request *r)
+{
+    const struct entry_watch *w = &r->would;
+    const char *change = w->created    ? "create"
+                         : w->replaced ? "update"
+                         : w->deleted  ? "delete"
+                                       : "none";
+    r->checked = true;
+    buf_clear(&r->raw_data);
+    r->raw_data = BUF_INIT(4 * HTTP_BODY_MAX);
+    if (request_refused(r))
+        return CHECKED;
+    r->status = 200;
+    int e = request_data(
+        r, json_pack("{s:b, s:s}", "changed", strcmp(change, "none") != 0, "change", change));
+    return e < 0 ? e : CHECKED;
+}
+
+static bool would_change(const struct request *r)
+{
+    return r->would.created || r->would.replaced || r->would.deleted;
+}
+
 /* Runs a handler or what it left to be run, and writes the audit line unless it waits. */
 static int run(struct request *r, request_fn fn)
 {
+    entry_watch(r->agent->vault, r->check ? &r->would : NULL);
     int e = fn(r);
-    if (e == REQUEST_WAIT) {
+    entry_watch(r->agent->vault, NULL);
+    if (e == REQUEST_WAIT && !(r->check && would_change(r))) {
         r->resume = not_yet;
         return 0;
     }
-    if (e != 0)
+    if (e != 0 && e != REQUEST_WAIT)
         return e < 0 ? e : -EPROTO; /* another module's outcome, never an answer */
-    return pipeline_audit(r);
+    return r->check ? answer_check(r) : pipeline_audit(r);
 }
 
 static int first_turn(void *data)
@@ -138,11 +170,30 @@ static void settle(struct request *r, int error)
         finish(r);
 }
 
+static void turn_done(void *data, int error);
+
+static void enqueue(struct request *r, turn_run_fn fn)
+{
+    if (turn_add(r->agent->turn, TURN_API, fn, turn_done, r) == 0)
+        r->items++;
+    else
+        settle(r, -ENOMEM);
+}
+
+/* What was tried out is undone, its audit line with it: that line gets a turn of its own. */
+static int audit_trial(void *data)
+{
+    return pipeline_audit(data);
+}
+
 static void turn_done(void *data, int error)
 {
     struct request *r = data;
     r->items--;
-    settle(r, error);
+    if (error == CHECKED && r->checked)
+        enqueue(r, audit_trial);
+    else
+        settle(r, error);
 }
 
 /* The vault may have been sealed since the turn before; resume is gone when that turn failed. */
@@ -153,14 +204,6 @@ static int next_turn(void *data)
     r->resume = NULL;
     int e = fn ? check_open(r) : 1;
     return e == 0 ? run(r, fn) : e < 0 ? e : 0;
-}
-
-static void enqueue(struct request *r, turn_run_fn fn)
-{
-    if (turn_add(r->agent->turn, TURN_API, fn, turn_done, r) == 0)
-        r->items++;
-    else
-        settle(r, -ENOMEM);
 }
 
 void request_resume(struct request *r, request_fn fn)

@@ -45,14 +45,15 @@ int pipeline_audit(struct request *r)
     /* What a 400 says may quote the body, which never goes into the log. */
     const json_t *first = status_of(r) == 400 ? NULL : json_array_get(r->errors, 0);
     _cleanup_json_ json_t *fields = json_pack(
-        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, s:s*}",
+        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:o*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, "
+        "s:s*}",
         "request", r->id, "operation", verb_name(r->verb), "path", r->path, "principal",
         or_null(r->principal), "uid", r->peer.known ? (json_int_t)r->peer.uid : -1, "pid",
         (json_int_t)r->peer.pid, "program", or_null(r->peer.comm), "unit", or_null(r->peer.unit),
-        "session", r->has_session ? r->session.id : NULL, "binding", or_null(r->decision.binding),
-        "policy", or_null(r->decision.policy), "lease", or_null(r->lease_id), "issued",
-        json_string_value(json_object_get(r->auth, "accessor")), "status", status_of(r), "error",
-        json_string_value(first));
+        "check", r->check ? json_true() : NULL, "session", r->has_session ? r->session.id : NULL,
+        "binding", or_null(r->decision.binding), "policy", or_null(r->decision.policy), "lease",
+        or_null(r->lease_id), "issued", json_string_value(json_object_get(r->auth, "accessor")),
+        "status", status_of(r), "error", json_string_value(first));
     return fields ? audit_append(r->agent->vault, "request", fields) : -ENOMEM;
 }
 

@@ -130,10 +130,11 @@ int request_facts(struct request *r, struct decide_facts *f, struct decide_proof
         .now = r->now_ms / 1000,
         .zone_offset = rules_zone_offset,
     };
-    if (!r->has_session)
-        return 0;
+    int e = lockout_facts(r->agent, f, r->locked);
+    if (e < 0 || !r->has_session)
+        return e;
     struct proof_list list = {.list = proofs, .now = clock_boot_ms()};
-    int e = session_proofs(r->agent->vault, r->session.id, r->user, NULL, NULL, add_proof, &list);
+    e = session_proofs(r->agent->vault, r->session.id, r->user, NULL, NULL, add_proof, &list);
     f->has_source = true;
     f->source = strcmp(r->session.source, "?") == 0 ? NULL : r->session.source;
     f->proofs = proofs;

@@ -11,6 +11,8 @@
 #include "identity/session.h"
 #include "identity/token.h"
 #include "server/agent.h"
+#include "server/lockout.h"
+#include "vault/entry.h"
 
 enum verb {
     VERB_GET = 1,
@@ -33,6 +35,7 @@ enum route_flag {
     ROUTE_QUIET = 1 << 9,    /* no audit line (status polling) */
     ROUTE_OUTSIDE = 1 << 10, /* runs outside a turn, sealed or not (status, init, unseal) */
     ROUTE_ENGINE = 1 << 11,  /* an engine answers: the capability follows from the verb */
+    ROUTE_CHECK = 1 << 12,   /* takes ?check=true: done in full, compared, and taken back again */
 };
 
 struct request;
@@ -64,8 +67,11 @@ struct request {
         char name[24];
         char *value;
     } param[REQUEST_PARAMS];
-    int64_t now_ms;   /* wall time */
-    int64_t lease_ms; /* lease time (base/clock.h): for leases and tokens */
+    bool check;               /* ?check=true: only say what it would change */
+    bool checked;             /* … and that is known now */
+    struct entry_watch would; /* … which is this */
+    int64_t now_ms;           /* wall time */
+    int64_t lease_ms;         /* lease time (base/clock.h): for leases and tokens */
 
     /* who */
     struct peer peer;
@@ -81,8 +87,9 @@ struct request {
     size_t n_groups;
     bool has_session;
     struct session session;
-    char principal[300]; /* "user:alice", "uid:0", "token:<accessor>" */
-    bool allowed;        /* the policy decision (true for exempting flags) */
+    char locked[LOCKOUT_TEXT]; /* why this person is locked out, behind request_facts() */
+    char principal[300];       /* "user:alice", "uid:0", "token:<accessor>" */
+    bool allowed;              /* the policy decision (true for exempting flags) */
     struct decision decision;
 
     /* the answer */

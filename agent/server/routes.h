@@ -56,6 +56,17 @@ int route_capabilities_self(struct request *r);
 int route_capabilities(struct request *r);
 int route_explain(struct request *r);
 
+/* sys_managed.c */
+int route_managed_read(struct request *r);
+int route_managed_write(struct request *r);
+int route_managed_preview(struct request *r);
+
+/* sys_people.c */
+int route_people_list(struct request *r);
+int route_person_read(struct request *r);
+int route_person_offboard(struct request *r);
+int route_person_unlock(struct request *r);
+
 /* sys_mounts.c */
 int route_mounts(struct request *r);
 int route_mount_read(struct request *r);
@@ -82,6 +93,7 @@ int route_lease_count(struct request *r);
 int route_factor_list(struct request *r);
 int route_factor_totp(struct request *r);
 int route_factor_totp_confirm(struct request *r);
+int route_factor_totp_import(struct request *r);
 int route_factor_recovery(struct request *r);
 int route_factor_passphrase(struct request *r);
 int route_factor_remove(struct request *r);
@@ -114,6 +126,7 @@ extern const struct json_field route_fields_init[], route_fields_unseal[], route
     route_fields_paths[], route_fields_explain[], route_fields_mount[], route_fields_lease[],
     route_fields_lease_principal[], route_fields_totp[], route_fields_totp_confirm[],
     route_fields_passphrase[], route_fields_audit_verify[], route_fields_token_create[],
-    route_fields_token[], route_fields_accessor[];
+    route_fields_token[], route_fields_accessor[], route_fields_managed[], route_fields_preview[],
+    route_fields_offboard[], route_fields_totp_import[];
 
 #endif

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "identity/lock.h"
 #include "identity/person.h"
 #include "server/break_glass.h"
 #include "server/routes.h"
@@ -24,13 +25,29 @@ int route_break_glass_list(struct request *r)
                                      (json_int_t)sum.used, "codes", codes));
 }
 
+/* 0, or 1 when the refusal stands in r, -errno. */
+static int refuse_locked(struct request *r, const char *user)
+{
+    struct lock l;
+    int e = lock_get(r->agent->vault, user, &l);
+    if (e != 0)
+        return e < 0 ? e : 0;
+    lock_clear(&l);
+    e = request_error(r, 400, "%s is locked out: first countersign person unlock %s", user, user);
+    return e < 0 ? e : 1;
+}
+
 int route_break_glass_make(struct request *r)
 {
     const char *user = request_param(r, "user");
     json_t *codes = NULL;
     if (!person_valid_name(user))
         return request_error(r, 400, "that can't be a person's name");
-    int e = break_glass_make(r->agent->vault, user, (unsigned)json_int(r->body, "count", 4),
+    /* A sealed agent can't look the lock up: a code would let them in then. */
+    int e = refuse_locked(r, user);
+    if (e != 0)
+        return e < 0 ? e : 0;
+    e = break_glass_make(r->agent->vault, user, (unsigned)json_int(r->body, "count", 4),
                              r->now_ms, &codes);
     if (e == BREAK_GLASS_E_FULL)
         return request_error(r, 400, "there are %d emergency codes at most: revoke others first",

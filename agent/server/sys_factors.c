@@ -21,6 +21,16 @@ const struct json_field route_fields_totp_confirm[] = {
     {.name = "code", .kind = JSON_KIND_STRING, .required = true, .max = 64},
     {0},
 };
+const struct json_field route_fields_totp_import[] = {
+    {.name = "secret", .kind = JSON_KIND_STRING, .required = true, .max = 256},
+    {.name = "algorithm", .kind = JSON_KIND_STRING, .max = 16},
+    {.name = "digits", .kind = JSON_KIND_INT, .min = 1, .max = 99},
+    {.name = "period", .kind = JSON_KIND_INT, .min = 1, .max = 86400},
+    {.name = "skew", .kind = JSON_KIND_INT, .min = -10000, .max = 10000},
+    {.name = "confirmed", .kind = JSON_KIND_BOOL},
+    {.name = "replace", .kind = JSON_KIND_BOOL},
+    {0},
+};
 const struct json_field route_fields_passphrase[] = {
     {.name = "passphrase",
      .kind = JSON_KIND_STRING,
@@ -149,6 +159,45 @@ int route_factor_totp_confirm(struct request *r)
             "the code is wrong: type the six or eight digits that the app shows now; "
             "if it never fits, the clock of the phone or of this host is wrong");
     return e < 0 ? e : request_data(r, json_pack("{s:o}", "recovery_codes", codes));
+}
+
+/* Somebody's own import counts once a code of it was right, like an enrolment. Root and operators
+ * may say that it was in use and counts at once: they could enrol what they like for others anyway,
+ * and people who come over from another module must not be locked out until they have confirmed. */
+int route_factor_totp_import(struct request *r)
+{
+    char why[200];
+    bool weak = false;
+    int e = admit(r, true);
+    if (e != 0)
+        return e < 0 ? e : 0;
+    const struct factor_import i = {
+        .secret = json_str(r->body, "secret"),
+        .algorithm = json_str_or(r->body, "algorithm", "SHA1"),
+        .digits = (int)json_int(r->body, "digits", 6),
+        .period = (int)json_int(r->body, "period", 30),
+        .skew = json_int(r->body, "skew", 0),
+        .confirmed = json_bool(r->body, "confirmed", false),
+        .replace = json_bool(r->body, "replace", false),
+    };
+    if (i.confirmed && !r->allowed)
+        return request_error(r, 403,
+                             "permission denied: your own import counts once a code of it was "
+                             "right (sys/factors/self/totp/confirm)");
+    e = factor_totp_import(r->agent->vault, subject(r), &i, &weak, why, sizeof(why));
+    if (e == FACTOR_E_REFUSED)
+        return request_error(r, 400, "%s", why);
+    if (e == FACTOR_E_USED)
+        return request_error(r, 400,
+                             "%s has a TOTP factor already; replace=true puts this in its place",
+                             subject(r));
+    if (e == 0 && weak)
+        e = request_warn(r,
+                         "the secret has fewer than the 128 bits that RFC 4226 asks for: enrol a "
+                         "new factor when there is time");
+    return e < 0 ? e
+                 : request_data(
+                       r, json_pack("{s:s, s:b}", "user", subject(r), "confirmed", i.confirmed));
 }
 
 int route_factor_recovery(struct request *r)

@@ -212,6 +212,39 @@ static int put(struct vault *v, const char *space, const char *path, const void 
     return r < 0 ? r : make_folders(v, space, path);
 }
 
+/* --- Counting what would change
+ * ----------------------------------------------------------------- */
+
+void entry_watch(struct vault *v, struct entry_watch *w)
+{
+    v->watch = w;
+}
+
+/* Whether both are JSON of the same value; else the bytes have to agree. */
+static bool same_value(const struct buf *a, const void *p, size_t n)
+{
+    char why[96];
+    _cleanup_json_ json_t *one = NULL;
+    _cleanup_json_ json_t *other = NULL;
+    if (mem_equal(a->data, a->len, p, n))
+        return true;
+    return json_parse(buf_str(a), a->len, &one, why, sizeof(why)) == 0 &&
+           json_parse(p, n, &other, why, sizeof(why)) == 0 && json_equal(one, other);
+}
+
+static int watch_put(struct vault *v, const char *space, const char *path, const void *p, size_t n)
+{
+    _cleanup_buf_ struct buf old = BUF_INIT(ENTRY_VALUE_MAX);
+    int r = v->watch ? entry_get(v, space, path, &old) : 0;
+    if (!v->watch || r < 0)
+        return r;
+    if (r == ENTRY_E_NONE)
+        v->watch->created++;
+    else if (!same_value(&old, p, n))
+        v->watch->replaced++;
+    return 0;
+}
+
 int entry_put(struct vault *v, const char *space, const char *path, const void *p, size_t n)
 {
     bool own;
@@ -220,6 +253,8 @@ int entry_put(struct vault *v, const char *space, const char *path, const void *
         r = check_path(space, path);
     if (r == 0 && n > ENTRY_VALUE_MAX)
         r = -EMSGSIZE;
+    if (r == 0)
+        r = watch_put(v, space, path, p, n);
     if (r == 0)
         r = vault_write_begin(v, &own);
     return r < 0 ? r : vault_write_end(v, own, put(v, space, path, p, n));
@@ -255,6 +290,8 @@ static int delete_entry(struct vault *v, const char *space, const char *path)
     uint8_t k[VAULT_HASH_LEN];
     hash(v, space, path, strlen(path), "", k);
     int r = delete_row(v, k);
+    if (r == 0 && v->watch)
+        v->watch->deleted++;
     return r ? r : drop_folders(v, space, path, strlen(path));
 }
 

@@ -32,6 +32,15 @@ int entry_list(struct vault *v, const char *space, const char *folder, const cha
 /* Deletes everything below a folder ("" = the whole space). */
 int entry_delete_tree(struct vault *v, const char *space, const char *folder);
 
+/* What writes change, counted for a caller who means to take them back: see below. */
+struct entry_watch {
+    unsigned created, replaced, deleted;
+};
+/* Until entry_watch(v, NULL), every put and delete is first compared with what is there, and
+ * counted in *w where it makes a difference (JSON by its value, not by its bytes). Costs a read for
+ * each write. */
+void entry_watch(struct vault *v, struct entry_watch *w);
+
 /* --- JSON on top: most entries are one JSON object ------------------------------------------- */
 /* 0 and a new object; ENTRY_E_NONE; -errno. */
 int entry_get_json(struct vault *v, const char *space, const char *path, json_t **out);

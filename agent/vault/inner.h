@@ -54,6 +54,8 @@ struct vault_mark {
     bool real; /* there is a savepoint for it: made at the first write behind the mark */
 };
 
+struct entry_watch; /* entry.h */
+
 struct vault {
     struct store store;
     struct keyring *ring; /* NULL = sealed */
@@ -72,6 +74,7 @@ struct vault {
     uint64_t passed_over; /* broken rows that visits went on behind */
     struct vault_mark mark[VAULT_MARKS_MAX];
 
+    struct entry_watch *watch; /* entry.h; NULL but while a request is tried out */
     struct buf scratch; /* ciphertext being made or plaintext being read; wiped after each use */
     struct audit_book audit;
 };

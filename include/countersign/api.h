@@ -47,6 +47,24 @@
  *                           "self" as USER means the caller. The person themselves (a first factor
  *                           freely; more, or a removal, with a proof at most 15 minutes old in this session),
  *                           a root peer, or a policy that allows the path.
+ *   POST sys/factors/USER/totp/import {"secret": base32, "algorithm", "digits", "period": 30, "skew",
+ *                           "confirmed", "replace"} -> {"user", "confirmed"}: a TOTP made elsewhere.
+ *                           confirmed (it counts at once) is root's and operators' to say
+ *   GET/LIST sys/people     {"people": [{"user", "factors": [type…], "sessions": n, "locked": stamp|null,
+ *                           "reason"}], "keys": [name…]}: who has a factor, a session or a lock
+ *   GET  sys/people/NAME    {"user", "known" (to NSS; null: it didn't answer), "uid", "locked": {"at",
+ *                           "by", "reason"}|null, "factors", "sessions", "tokens", "leases"}
+ *   PUT  sys/people/NAME/offboard {"reason", "uid" (of somebody NSS no longer knows)} -> the same with
+ *                           "already", "tokens": n, "factors": [type…] as they were taken away; durable
+ *                           when answered, the leases' revocation under way. sudo, or a root peer
+ *   DELETE sys/people/NAME/lock -> 204
+ *   GET/PUT sys/managed     {"version", "names": {"policies": […], …}}; PUT {"cas": version, "names"}: what
+ *                           countersign apply has made
+ *   PUT  sys/managed/preview {"policies": {name: text|null}, "bindings": {name: object|null}} ->
+ *                           {"lost": [path…]}: what the caller may write now, but not with these rules
+ *   PUT/DELETE …?check=true on policies, bindings, enrolment, mounts and engines' paths: everything is
+ *                           done, then taken back -> {"changed": bool, "change":
+ *                           "create|update|delete|none"}, or the refusal that would come. Elsewhere 400
  *   GET  sys/sessions       {"sessions": [{"id", "user", "service", "source", "tty", "started",
  *                           "proofs": [{"factor", "age"}], "leases": n}]}; one's own without a policy
  *   GET  sys/leases         {"leases": [{"id", "path", "principal", "state", "issued", "expires", "ttl",

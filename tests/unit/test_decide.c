@@ -925,7 +925,7 @@ static void test_trace(_unused_ void **state)
     assert_text(
         d.trace,
         "{\"verdict\":\"allow\",\"why\":\"allowed by binding \\\"dba\\\": policy \\\"p\\\", "
-        "path \\\"database/creds/shop-ro\\\"\",\"binding\":\"dba\",\"policy\":\"p\",\"rule\":"
+        "path \\\"database/creds/shop-ro\\\"\",\"locked\":false,\"binding\":\"dba\",\"policy\":\"p\",\"rule\":"
         "\"database/creds/shop-ro\",\"bindings\":[{\"name\":\"dba\",\"principal\":"
         "\"group:dba\",\"satisfied\":true,\"conditions\":[{\"condition\":\"mfa\",\"met\":true,"
         "\"detail\":\"totp was proved 1m ago\"},{\"condition\":\"from\",\"met\":true,"
@@ -1050,6 +1050,52 @@ static void test_many(_unused_ void **state)
     free(policies);
 }
 
+/* Goal: whoever is locked out gets nothing: no service, no path, no capability, no policies for a
+ * token, whatever binding, exemption or root policy stands for them; and the sentence says why. */
+static void test_locked(_unused_ void **state)
+{
+    static const struct named bindings[] = {
+        {"b", "{\"principals\": [\"user:bob\", \"*\"], \"services\": [\"sshd\"], \"policies\": "
+              "[\"p\"]}"},
+        {0}};
+    static const struct named policies[] = {
+        {"p", "path \"*\" { capabilities = [\"read\", \"sudo\"] }"}, {0}};
+    static const char *const services[] = {"sshd", "cron"}; /* bound, and not */
+    struct decide_facts f = bob;
+    struct decision d;
+    struct world w;
+
+    make(&w, bindings, policies);
+    decide_pam(&w.rules, &f, "sshd", DECIDE_PAM_AUTH, false, &d);
+    assert_int_equal(d.verdict, DECIDE_ALLOW);
+    assert_false(d.locked);
+    f.locked = "locked by user:ada at 2026-11-22: left";
+    f.exempt = true;
+    for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+        for (int hook = 0; hook < 2; hook++) {
+            decide_pam(&w.rules, &f, services[i], hook ? DECIDE_PAM_ACCOUNT : DECIDE_PAM_AUTH, true,
+                       &d);
+            assert_int_equal(d.verdict, DECIDE_DENY);
+            assert_true(d.locked);
+            assert_string_equal(d.why,
+                                "denied: user:bob is locked out, and nothing outweighs that: "
+                                "locked by user:ada at 2026-11-22: left");
+            assert_true(json_bool(d.trace, "locked", false));
+            decision_clear(&d);
+        }
+    }
+    decide_path(&w.rules, &f, CREDS, ACL_READ, false, false, &d);
+    assert_int_equal(d.verdict, DECIDE_DENY);
+    assert_true(d.locked);
+    assert_false(d.mfa_would_help);
+    assert_int_equal(decide_caps(&w.rules, &f, CREDS), ACL_DENY);
+    json_t *names = decide_policies(&w.rules, &f);
+    assert_int_equal(json_array_size(names), 0);
+    assert_non_null(names);
+    json_decref(names);
+    unmake(&w);
+}
+
 static long left_to_fail;
 
 static void *failing_malloc(size_t n)
@@ -1121,6 +1167,7 @@ int main(void)
         cmocka_unit_test(test_several_proofs),
         cmocka_unit_test(test_mfa_would_help),
         cmocka_unit_test(test_grace),
+        cmocka_unit_test(test_locked),
         cmocka_unit_test(test_trace),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_many),

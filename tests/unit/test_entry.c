@@ -295,6 +295,33 @@ static void test_json(void **state)
     json_decref(j);
 }
 
+/* Goal: a watched write is counted where it makes a difference, JSON by its value; unwatched
+ * nothing is, and the writes are the same either way. */
+static void test_watch(void **state)
+{
+    struct fixture *f = *state;
+    struct entry_watch w = {0};
+    fixture_put(f->v, "bytes", "one");
+    fixture_put(f->v, "json", "{\"a\":1,\"b\":[2]}");
+    entry_watch(f->v, &w);
+    fixture_put(f->v, "bytes", "one");
+    fixture_put(f->v, "json", "{ \"b\": [2], \"a\": 1 }");
+    assert_int_equal(w.created + w.replaced + w.deleted, 0);
+    fixture_put(f->v, "bytes", "two");
+    fixture_put(f->v, "json", "{\"a\":1,\"b\":[3]}");
+    assert_int_equal(w.replaced, 2);
+    fixture_put(f->v, "new", "");
+    assert_int_equal(w.created, 1);
+    assert_int_equal(entry_delete(f->v, "kv", "nothing"), ENTRY_E_NONE);
+    assert_int_equal(w.deleted, 0);
+    assert_int_equal(entry_delete(f->v, "kv", "new"), 0);
+    assert_int_equal(w.deleted, 1);
+    entry_watch(f->v, NULL);
+    fixture_put(f->v, "bytes", "three");
+    assert_int_equal(w.created + w.replaced + w.deleted, 4);
+    assert_int_equal(fixture_get(f->v, "bytes", "three"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +337,7 @@ int main(void)
         FIXTURE_TEST(test_cycle),
         FIXTURE_TEST(test_change_while_listing),
         FIXTURE_TEST(test_json),
+        FIXTURE_TEST(test_watch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,6 +118,36 @@ static void test_base32(void **state)
     assert_string_equal(buf_str(&all), "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
 }
 
+/* Goal: base32 is read back however people write it; bits that fill no byte are dropped; what is
+ * none is refused, and what does not fit. */
+static void test_from_base32(void **state)
+{
+    static const struct {
+        const char *text, *bytes;
+    } good[] = {{"", ""},    {"MZXW6YTBOI", "foobar"},   {"mzxw6ytboi======", "foobar"},
+                {"MY", "f"}, {"mzxw 6YTB oi", "foobar"}, {"MZXW-6YTB-OI", "foobar"},
+                {"MZ", "f"}, {"MZXW6YTBOJ", "foobar"},   {"MZXW6YTBOI=", "foobar"}};
+    static const char *const bad[] = {"1", "M0", "8", "MZ=W", "M!", "\xc3\xa4", "@", "[", "`", "{"};
+    uint8_t out[64];
+    size_t n;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_int_equal(totp_from_base32(good[i].text, out, sizeof(out), &n), 0);
+        assert_int_equal(n, strlen(good[i].bytes));
+        assert_memory_equal(out, good[i].bytes, n);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(totp_from_base32(bad[i], out, sizeof(out), &n), -EBADMSG);
+    for (unsigned c = 1; c < 256; c++) {
+        char text[] = {(char)c, 'A', '\0'};
+        bool known = c < 128 &&
+                     strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567 -", (int)c);
+        assert_int_equal(totp_from_base32(text, out, sizeof(out), &n), known ? 0 : -EBADMSG);
+    }
+    assert_int_equal(totp_from_base32("MZXW6YTBOI", out, 5, &n), -EMSGSIZE);
+    assert_int_equal(totp_from_base32("MZXW6YTBOI", out, 6, &n), 0);
+}
+
 /* --- In the store
  * --------------------------------------------------------------------------------- */
 
@@ -688,12 +718,115 @@ static void test_sealed(void **state)
     assert_int_equal(factor_check_code(f->v, "bob", FACTOR_ALL, "abc", NOW, &which), -EACCES);
 }
 
+static int import(struct vault *v, struct factor_import i, bool *weak)
+{
+    char why[200];
+    if (!i.algorithm)
+        i.algorithm = "SHA1";
+    i.digits = i.digits ? i.digits : 6;
+    i.period = i.period ? i.period : 30;
+    return factor_totp_import(v, "bob", &i, weak, why, sizeof(why));
+}
+
+#define SECRET_128 "GEZDGNBVGY3TQOJQGEZDGNBVGY" /* "1234567890123456" */
+
+/* Goal: a confirmed import counts at once, with the codes of its own secret and a known skew; it
+ * goes over a factor only when that is said. */
+static void test_import(void **state)
+{
+    struct fixture *f = *state;
+    enum factor which;
+    unsigned mask;
+    char code[16];
+    bool weak;
+    const struct factor_import good = {.secret = SECRET_128, .confirmed = true};
+    assert_int_equal(import(f->v, good, &weak), 0);
+    assert_false(weak);
+    assert_int_equal(factor_enrolled(f->v, "bob", &mask), 0);
+    assert_int_equal(mask, FACTOR_TOTP);
+    assert_int_equal(oath_totp_generate2("1234567890123456", 16, NOW, STEP, 0, 6, 0, code),
+                     OATH_OK);
+    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_ALL, code, NOW, &which), 0);
+    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_ALL, code, NOW, &which), FACTOR_E_USED);
+    assert_int_equal(import(f->v, good, &weak), FACTOR_E_USED);
+    struct factor_import ahead = good;
+    ahead.replace = true;
+    ahead.skew = 7;
+    assert_int_equal(import(f->v, ahead, &weak), 0);
+    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_ALL, code, NOW, &which), FACTOR_E_WRONG);
+    assert_int_equal(factor_check_code(f->v, "bob", FACTOR_ALL, code, NOW - 7 * STEP, &which), 0);
+}
+
+/* Goal: one's own import counts once a code of it was right, and is no factor before that. */
+static void test_import_unconfirmed(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_json_ json_t *codes = NULL;
+    unsigned mask;
+    char code[16];
+    bool weak;
+    assert_int_equal(import(f->v, (struct factor_import){.secret = SECRET_128}, &weak), 0);
+    assert_int_equal(factor_enrolled(f->v, "bob", &mask), 0);
+    assert_int_equal(mask, 0);
+    assert_int_equal(oath_totp_generate2("1234567890123456", 16, NOW, STEP, 0, 6, 0, code),
+                     OATH_OK);
+    assert_int_equal(factor_totp_confirm(f->v, "bob", "000000", NOW, &codes), FACTOR_E_WRONG);
+    assert_int_equal(factor_totp_confirm(f->v, "bob", code, NOW, &codes), 0);
+    assert_int_equal(json_array_size(codes), FACTOR_CODES);
+    assert_int_equal(factor_enrolled(f->v, "bob", &mask), 0);
+    assert_int_equal(mask, FACTOR_TOTP | FACTOR_RECOVERY);
+}
+
+/* Goal: what can't be checked here, or is too weak, is refused and leaves nothing; 80 bits are
+ * taken, with a warning. */
+static void test_import_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const struct factor_import bad[] = {
+        {.secret = "GEZDGNBVGY3TQ"},
+        {.secret = ""},
+        {.secret = "not base32!"},
+        {.secret = SECRET_128, .algorithm = "MD5"},
+        {.secret = SECRET_128, .digits = 7},
+        {.secret = SECRET_128, .digits = 10},
+        {.secret = SECRET_128, .period = 60},
+        {.secret = SECRET_128, .skew = FACTOR_SKEW_MAX + 1},
+        {.secret = SECRET_128, .skew = -FACTOR_SKEW_MAX - 1},
+    };
+    char longest[120];
+    bool weak;
+    int64_t n;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct factor_import one = bad[i];
+        one.confirmed = true;
+        assert_int_equal(import(f->v, one, &weak), FACTOR_E_REFUSED);
+    }
+    memset(longest, 'A', sizeof(longest));
+    longest[104] = '\0'; /* 520 bits */
+    assert_int_equal(import(f->v, (struct factor_import){.secret = longest}, &weak),
+                     FACTOR_E_REFUSED);
+    assert_int_equal(record_count(f->v, RECORD_FACTOR, &n), 0);
+    assert_int_equal(n, 0);
+    longest[103] = '\0'; /* 515: 64 bytes and three bits to drop */
+    assert_int_equal(import(f->v, (struct factor_import){.secret = longest}, &weak), 0);
+    assert_false(weak);
+    assert_int_equal(import(f->v,
+                            (struct factor_import){.secret = "GEZDGNBVGY3TQOJQ", .confirmed = true},
+                            &weak),
+                     0);
+    assert_true(weak);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rfc6238),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_base32),
+        cmocka_unit_test(test_from_base32),
+        FIXTURE_TEST(test_import),
+        FIXTURE_TEST(test_import_unconfirmed),
+        FIXTURE_TEST(test_import_refused),
         FIXTURE_TEST(test_enrol),
         FIXTURE_TEST(test_begin_refused),
         FIXTURE_TEST(test_url),
