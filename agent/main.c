@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "server/config.h"
 #include "server/dev.h"
+#include "server/restart.h"
 #include "server/mount.h"
 #include "server/pam.h"
 #include "server/people.h"
@@ -61,6 +62,14 @@ static int on_hup(sd_event_source *s _unused_, const struct signalfd_siginfo *si
     return 0;
 }
 
+static int on_term(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
+                   void *data)
+{
+    struct agent *a = data;
+    restart_end(a->restart);
+    return 0;
+}
+
 static int watch_signals(struct agent *a)
 {
     sigset_t set;
@@ -70,9 +79,9 @@ static int watch_signals(struct agent *a)
     sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -errno;
-    int e = sd_event_add_signal(a->loop, NULL, SIGTERM, NULL, NULL);
+    int e = sd_event_add_signal(a->loop, NULL, SIGTERM, on_term, a);
     if (e >= 0)
-        e = sd_event_add_signal(a->loop, NULL, SIGINT, NULL, NULL);
+        e = sd_event_add_signal(a->loop, NULL, SIGINT, on_term, a);
     if (e >= 0)
         e = sd_event_add_signal(a->loop, NULL, SIGHUP, on_hup, a);
     return e;
@@ -116,6 +125,8 @@ static int make_agent(struct agent *a, const struct config *c)
     char why[256] = "";
     int e = sd_event_default(&a->loop);
     if (e >= 0)
+        e = restart_new(a, &a->restart);
+    if (e >= 0)
         e = watch_signals(a);
     if (e >= 0) {
         e = vault_open(c->store, &a->vault, why, sizeof(why));
@@ -147,6 +158,7 @@ static void close_agent(struct agent *a)
     pam_free(a->pam);
     link_free(a->link);
     watch_free(a->watch);
+    restart_free(a->restart);
     turn_free(a->turn);
     leases_free(a->leases);
     if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
@@ -185,14 +197,16 @@ static int run(const struct config *c)
         e = sockets_open(&a, c);
     if (e >= 0 && c->dev)
         e = dev_start(&a, c);
+    if (e >= 0)
+        e = restart_await_key(a.restart);
     if (e >= 0) {
+        link_expect(a.link, LINK_EXPECT_MS);
         (void)sd_event_set_watchdog(a.loop, 1);
         (void)sd_notify(0, "READY=1");
         e = sd_event_loop(a.loop);
     }
     if (e < 0)
         fprintf(stderr, "countersignd: %s\n", strerror(-e));
-    (void)sd_notify(0, "STOPPING=1");
     close_agent(&a);
     return e < 0 ? 1 : 0;
 }

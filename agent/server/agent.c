@@ -7,6 +7,7 @@
 
 #include "base/encode.h"
 #include "lease/deadline.h"
+#include "server/restart.h"
 #include "server/mount.h"
 #include "server/revoke.h"
 #include "server/rules.h"
@@ -56,6 +57,7 @@ int agent_unsealed(struct agent *a)
     }
     revoke_sweep(a);
     sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
+    restart_keyed(a->restart);
     return 0;
 }
 
