@@ -390,7 +390,9 @@ static int start_turn(void *data)
     return e < 0 ? e : 0;
 }
 
+/* Before the requests that waited for the key: what they begin in the same turn is not left over.
+ */
 int watch_start(struct watch *w)
 {
-    return turn_add(w->agent->turn, TURN_BACKGROUND, start_turn, tick_done, w);
+    return turn_add(w->agent->turn, TURN_PAM, start_turn, tick_done, w);
 }
