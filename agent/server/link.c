@@ -200,11 +200,13 @@ static int on_readable(sd_event_source *s _unused_, int fd, uint32_t revents _un
     ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n <= 0)
+    if (n <= 0) {
         hang_up(l, n == 0 ? "end of file" : strerror(errno));
-    else if ((size_t)n > CONNECTOR_FRAME_MAX)
+        link_expect(l, LINK_EXPECT_MS); /* its unit starts it again */
+    }
+    if (n > CONNECTOR_FRAME_MAX)
         hang_up(l, "oversized frame");
-    else
+    else if (n > 0)
         take_frame(l, text, (size_t)n);
     mem_wipe(text, n > 0 ? (size_t)n : 0);
     return 0;

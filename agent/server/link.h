@@ -28,8 +28,9 @@ int link_attach(struct link *l, int fd);
 void link_free(struct link *l);
 bool link_up(const struct link *l);
 /* A connector is expected soon (the agent or the connector is being restarted): calls made within
- * the next ms wait for it that long, where they would fail at once. A connector that leaves in
- * order (it takes no more frames, but answers those it has) is expected back without this. */
+ * the next ms wait for it that long, where they would fail at once. A connector that went
+ * away, or that leaves in order (it takes no more frames, but answers those it has), is expected
+ * back without this. */
 #define LINK_EXPECT_MS 4000
 void link_expect(struct link *l, int64_t ms);
 /* Told when the connector comes. */

@@ -25,6 +25,7 @@ set_up() {
     ok "the engine is configured" rules_database
     ok "bindings" ops <<'END'
 POST sys/mounts/secret {"type":"kv","options":{"version":"2"}}
+POST secret/data/w {"data":{"n":1}}
 POST sys/policies/acl/kv {"policy":"path \"secret/*\" { capabilities = [\"create\",\"read\",\"update\"] }"}
 PUT sys/bindings/batch {"principals":["user:batch"],"policies":["kv"]}
 PUT sys/bindings/shells {"principals":["group:dba"],"services":["sshd"],"mfa":{"max_age":"1h","scope":"source"}}
@@ -80,7 +81,7 @@ start_load() {
     # Three requests on one connection, then the next one.
     load read batch "$CURL -H Expect: http://localhost/v1/secret/data/w http://localhost/v1/secret/data/w \
         http://localhost/v1/secret/data/w | grep -c '\"n\":1' >/dev/null"
-    load creds shop "$CURL http://localhost/v1/database/creds/shop-ro >/dev/null && sleep 0.2"
+    load creds shop "o=\$($CURL http://localhost/v1/database/creds/shop-ro) || echo \"\$o\" | grep . >&2 && sleep 0.2; [[ \$o == *password* ]]"
     load source root "ssh -S none -o BatchMode=no -o PasswordAuthentication=no bea@127.0.0.1 true </dev/null"
     load_logins ada >"$LOGS/codes" 2>&1 &
     LOADS+=($!)
@@ -157,7 +158,7 @@ under_load() {
     slow_typist &
     TYPIST=$!
     eventually 20 "a person is asked for a code" inside test -e /root/load/asked
-    for i in 1 2 3; do
+    for i in 1 2; do
         before=$(agent_pid)
         ok "all files are put again, and the agent restarted ($i)" install_again
         is "it is another one" "$([[ $(agent_pid) != "$before" ]] && echo yes)" yes
@@ -184,7 +185,7 @@ under_load() {
 # --- Old and new ---------------------------------------------------------------------------------------------
 
 # The agent is the next one now, whose dialogue is version 2; the module is version 1, on the disk as in the sshd of
-# dan's login, which holds the file of three installations ago.
+# dan's login, which holds the file of two installations ago.
 old_module() {
     local leader
     ok "the module before logs people in at the agent after" enter dan
