@@ -191,7 +191,7 @@ lockers() {
     ok "then within hours the password is enough" as_on_terminal dan "pamtester swaylock dan authenticate" \
         < <(password_answer dan)
     ok "nobody unlocks for somebody else" op DELETE sys/bindings/lock
-    next_code dan
+    next_recovery_code dan # of the app's codes none may be left out
     exits 1 "whoever knows their password and code" as_on_terminal bea "pamtester swaylock dan authenticate" \
         < <(password_answer dan && code_answer "$TOTP")
 }
