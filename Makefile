@@ -159,6 +159,14 @@ TOOLS := $(addprefix $(B)/,frame-client raw-client memory-search)
 $(TOOLS): $(B)/%: $(B)/tests/lib/%.o
 	$(LINK) $^
 
+# The agent after this one, whose dialogue with the module is a version ahead.
+$(B)/next/pam.o: agent/server/pam.c $(FLAGSTAMP)
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  CC      $< (next)')
+	$(Q)$(CC) $(ALL_CFLAGS) -DDIALOGUE_VERSION=2 -Iagent -Iinclude -MMD -MP -c -o $@ $<
+$(B)/countersignd-next: $(B)/agent/main.o $(B)/next/pam.o $(B)/libagent.a
+	$(LINK) $^ $(LIBS_AGENT)
+
 # A fuzz target: replay_* feeds it the corpus files (part of the check), fuzz_* searches for more.
 FUZZ_LIBS := $(B)/libfuzz.a $(B)/libpamcs.a $(B)/libconnector.a $(B)/libagent.a
 FUZZ_LINK = $(filter %.o,$^) $(FUZZ_LIBS) $(sort $(LIBS_AGENT) $(LIBS_CONNECTOR)) -lpam
@@ -170,7 +178,7 @@ $(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(LINK) -fsanitize=fuzzer $(FUZZ_LINK)
 
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS)
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS) $(B)/countersignd-next
 
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZERS)
@@ -203,19 +211,24 @@ demo:
 	@$(MAKE) --no-print-directory -j2 FLAVOR=release all
 	@tests/host/demo
 
+# Each file is put beside its place and renamed over it: on a host in use, a login never finds half of a
+# module, and programs that run keep the file they began with.
+PUT = install -m $(1) $(2) $(3).new && mv -fT $(3).new $(3)
+PUT_UNITS := $(sort $(wildcard packaging/*.service packaging/*.socket packaging/*.target))
+
 .PHONY: install
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PAMDIR) \
 		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(COMPLETIONDIR) \
 		$(foreach s,1 5 7 8,$(DESTDIR)$(MANDIR)/man$(s))
-	install -m 0755 $(B)/countersign $(DESTDIR)$(BINDIR)/
-	install -m 0755 $(B)/countersignd $(DESTDIR)$(SBINDIR)/
-	install -m 0755 $(B)/countersign-connector $(DESTDIR)$(LIBEXECDIR)/
-	install -m 0644 $(MODULE) $(DESTDIR)$(PAMDIR)/
-	install -m 0644 $(sort $(wildcard packaging/*.service packaging/*.socket packaging/*.target)) $(DESTDIR)$(UNITDIR)/
-	install -m 0644 packaging/sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/countersign.conf
-	install -m 0644 packaging/tmpfiles.conf $(DESTDIR)$(TMPFILESDIR)/countersign.conf
-	install -m 0644 packaging/bash-completion $(DESTDIR)$(COMPLETIONDIR)/countersign
+	$(call PUT,0755,$(B)/countersign,$(DESTDIR)$(BINDIR)/countersign)
+	$(call PUT,0755,$(B)/countersignd,$(DESTDIR)$(SBINDIR)/countersignd)
+	$(call PUT,0755,$(B)/countersign-connector,$(DESTDIR)$(LIBEXECDIR)/countersign-connector)
+	$(call PUT,0644,$(MODULE),$(DESTDIR)$(PAMDIR)/$(notdir $(MODULE)))
+	for unit in $(PUT_UNITS); do $(call PUT,0644,$$unit,$(DESTDIR)$(UNITDIR)/$${unit##*/}) || exit; done
+	$(call PUT,0644,packaging/sysusers.conf,$(DESTDIR)$(SYSUSERSDIR)/countersign.conf)
+	$(call PUT,0644,packaging/tmpfiles.conf,$(DESTDIR)$(TMPFILESDIR)/countersign.conf)
+	$(call PUT,0644,packaging/bash-completion,$(DESTDIR)$(COMPLETIONDIR)/countersign)
 	$(foreach s,1 5 7 8,install -m 0644 $(filter %.$(s),$(MANUALS)) $(DESTDIR)$(MANDIR)/man$(s)/ &&) true
 
 .PHONY: format

@@ -20,6 +20,7 @@
 #include "server/break_glass.h"
 #include "server/config.h"
 #include "server/dev.h"
+#include "server/restart.h"
 #include "server/mount.h"
 #include "server/pam.h"
 #include "server/people.h"
@@ -65,6 +66,14 @@ static int on_hup(sd_event_source *s _unused_, const struct signalfd_siginfo *si
     return 0;
 }
 
+static int on_term(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
+                   void *data)
+{
+    struct agent *a = data;
+    restart_end(a->restart);
+    return 0;
+}
+
 static int watch_signals(struct agent *a)
 {
     sigset_t set;
@@ -74,9 +83,9 @@ static int watch_signals(struct agent *a)
     sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -errno;
-    int e = sd_event_add_signal(a->loop, NULL, SIGTERM, NULL, NULL);
+    int e = sd_event_add_signal(a->loop, NULL, SIGTERM, on_term, a);
     if (e >= 0)
-        e = sd_event_add_signal(a->loop, NULL, SIGINT, NULL, NULL);
+        e = sd_event_add_signal(a->loop, NULL, SIGINT, on_term, a);
     if (e >= 0)
         e = sd_event_add_signal(a->loop, NULL, SIGHUP, on_hup, a);
     return e;
@@ -120,6 +129,8 @@ static int make_agent(struct agent *a, const struct config *c)
     char why[256] = "";
     int e = sd_event_default(&a->loop);
     if (e >= 0)
+        e = restart_new(a, &a->restart);
+    if (e >= 0)
         e = watch_signals(a);
     if (e >= 0) {
         e = vault_open(c->store, &a->vault, why, sizeof(why));
@@ -154,6 +165,7 @@ static void close_agent(struct agent *a)
     break_glass_free(a->break_glass);
     link_free(a->link);
     watch_free(a->watch);
+    restart_free(a->restart);
     turn_free(a->turn);
     leases_free(a->leases);
     if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
@@ -196,14 +208,16 @@ static int run(const struct config *c)
         e = sockets_open(&a, c);
     if (e >= 0 && c->dev)
         e = dev_start(&a, c);
+    if (e >= 0)
+        e = restart_await_key(a.restart);
     if (e >= 0) {
+        link_expect(a.link, LINK_EXPECT_MS);
         (void)sd_event_set_watchdog(a.loop, 1);
         (void)sd_notify(0, "READY=1");
         e = sd_event_loop(a.loop);
     }
     if (e < 0)
         fprintf(stderr, "countersignd: %s\n", strerror(-e));
-    (void)sd_notify(0, "STOPPING=1");
     close_agent(&a);
     return e < 0 ? 1 : 0;
 }

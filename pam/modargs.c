@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include <security/pam_ext.h>
 
@@ -92,7 +93,9 @@ static bool take_argument(struct modargs *args, const char *argument)
 
 bool modargs_read(pam_handle_t *pamh, int argc, const char **argv, struct modargs *args)
 {
-    *args = (struct modargs){.socket = DIALOGUE_SOCKET, .timeout = MODARGS_TIMEOUT_DEFAULT};
+    *args = (struct modargs){.timeout = MODARGS_TIMEOUT_DEFAULT};
+    /* Only root gets to the first one; a screen locker speaks for itself at the other. */
+    take_socket(args, geteuid() == 0 ? DIALOGUE_SOCKET : DIALOGUE_USER_SOCKET);
     for (int i = 0; i < argc; i++) {
         if (!take_argument(args, argv[i])) {
             pam_syslog(pamh, LOG_ERR, "unknown or malformed argument \"%s\": refusing", argv[i]);

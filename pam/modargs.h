@@ -19,9 +19,10 @@ struct modargs {
     bool publickey_proved; /* auth only: don't ask, say whether sshd has proved a public key */
 };
 
-/* Reads socket=PATH, timeout=SECONDS, agent_uid=UID, debug and publickey_proved into *args, defaults for what is not
- * given; of a repeated argument the last counts. Returns false after an unknown or malformed one,
- * which it has logged: the hook must then refuse, since what the administrator meant is not known.
+/* Reads socket=PATH, timeout=SECONDS, agent_uid=UID, debug and publickey_proved into *args,
+ * defaults for what is not given; of a repeated argument the last counts. Returns false after an
+ * unknown or malformed one, which it has logged: the hook must then refuse, since what the
+ * administrator meant is not known.
  */
 bool modargs_read(pam_handle_t *pamh, int argc, const char **argv, struct modargs *args);
 

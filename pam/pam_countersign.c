@@ -92,25 +92,37 @@ static bool keep_handle(pam_handle_t *pamh, const char *handle)
     return pam_putenv(pamh, entry) == PAM_SUCCESS;
 }
 
-/* Connects and talks. Sets r->verdict; whatever breaks leaves it at deny, or at unavail when
- * there was nobody to talk to. */
-static void consult(struct relay *r, const struct modargs *args)
+/* One connection, from a connect that ended with rc on. Returns what relay_run() did; 0 as well
+ * when there is nothing to go on with. */
+static int talk(struct relay *r, const struct modargs *args, int rc)
 {
-    int rc = wire_open(r->wire, args->socket, args->timeout);
     if (rc != 0) {
         errno = rc < 0 ? -rc : rc;
         pam_syslog(r->pamh, LOG_ERR, "no agent at %s: %m", args->socket);
-        r->verdict = rc > 0 ? DIALOGUE_UNAVAIL : DIALOGUE_DENY;
-        return;
+        r->verdict = rc > 0 && r->resumes == 0 ? DIALOGUE_UNAVAIL : DIALOGUE_DENY;
+        return 0;
     }
     if (!wire_trusted(r->wire, args->agent_uid)) {
         pam_syslog(r->pamh, LOG_ERR,
                    "the server of %s has neither uid 0 nor agent_uid=", args->socket);
-    } else if ((rc = relay_run(r)) < 0) {
+        return 0;
+    }
+    return relay_run(r);
+}
+
+/* Connects and talks. Sets r->verdict; whatever breaks leaves it at deny, or at unavail when
+ * there was nobody to talk to. An agent that was restarted while a person typed is asked again. */
+static void consult(struct relay *r, const struct modargs *args)
+{
+    int rc = talk(r, args, wire_open(r->wire, args->socket, args->timeout));
+    while (relay_resume(r, rc))
+        rc = talk(r, args, wire_reopen(r->wire, args->socket));
+    if (rc < 0) {
         errno = -rc;
         pam_syslog(r->pamh, LOG_ERR, "the dialogue with the agent broke off: %m");
     }
     wire_close(r->wire);
+    explicit_bzero(&r->last, sizeof(r->last));
 }
 
 static void log_verdict(const struct relay *r, const struct hook *hook)
@@ -170,7 +182,8 @@ static bool publickey_proved(pam_handle_t *pamh)
 }
 
 /* For the line `auth [success=1 default=ignore] pam_countersign.so publickey_proved`, which lets
- * `publickey,keyboard-interactive` skip the password and nothing else: it asks the agent nothing. */
+ * `publickey,keyboard-interactive` skip the password and nothing else: it asks the agent nothing.
+ */
 static int check_publickey(pam_handle_t *pamh)
 {
     int verdict = PAM_AUTH_ERR;

@@ -23,20 +23,49 @@ static void send_abort(struct relay *r)
     wire_send_now(r->wire, &record);
 }
 
+static bool is_answered(const struct relay *r, uint8_t style, const struct dialogue_field *text)
+{
+    const struct relay_answer *a = &r->last;
+    return r->again && a->record.len > 0 && a->style == style && a->text_len == text->n &&
+           memcmp(a->text, text->p, text->n) == 0;
+}
+
+static int ask(struct relay *r, uint8_t style, const struct dialogue_field *text)
+{
+    struct relay_answer *a = &r->last;
+    explicit_bzero(a, sizeof(*a));
+    int rc = converse_ask(r->pamh, style, text, &a->record);
+    if (rc != 0) {
+        send_abort(r);
+        explicit_bzero(a, sizeof(*a));
+        return rc;
+    }
+    a->style = style;
+    a->text_len = text->n;
+    memcpy(a->text, text->p, text->n);
+    return 0;
+}
+
 static int take_prompt(struct relay *r, const struct dialogue_parsed *m)
 {
-    struct dialogue_record answer;
+    const struct dialogue_field *text = &m->field[DIALOGUE_TAG_TEXT];
     uint8_t style = dialogue_u8(m, DIALOGUE_TAG_STYLE);
     if (!converse_is_prompt(style) || !begin_may_prompt(r->begin->hook) ||
         ++r->prompts > RELAY_PROMPTS_MAX)
         return -EBADMSG;
-    int rc = converse_ask(r->pamh, style, &m->field[DIALOGUE_TAG_TEXT], &answer);
-    if (rc == 0)
-        rc = wire_send(r->wire, &answer);
-    else
-        send_abort(r);
-    explicit_bzero(&answer, sizeof(answer));
-    return rc;
+    int rc = is_answered(r, style, text) ? 0 : ask(r, style, text);
+    r->again = false;
+    return rc == 0 ? wire_send(r->wire, &r->last.record) : rc;
+}
+
+bool relay_resume(struct relay *r, int rc)
+{
+    bool gone = rc == -ENODATA || rc == -ECONNRESET || rc == -EPIPE;
+    if (!gone || r->prompts == 0 || r->resumes == RELAY_RESUMES_MAX)
+        return false;
+    r->resumes++;
+    r->again = true;
+    return true;
 }
 
 /* sudo sets PAM_SILENT by default, so an error ("locked until ...") is shown all the same. */
@@ -98,8 +127,8 @@ static int take_record(struct relay *r, const uint8_t *packet, size_t n)
 {
     struct dialogue_parsed m;
     int rc = dialogue_parse(packet, n, &m);
-    if (rc < 0)
-        return rc;
+    if (rc < 0 || m.version != DIALOGUE_VERSION)
+        return -EBADMSG;
     if (r->debug)
         pam_syslog(r->pamh, LOG_DEBUG, "record of type %u from the agent", m.type);
     unsigned present = fields_present(&m);

@@ -14,6 +14,15 @@
 
 #define RELAY_PROMPTS_MAX 10 /* for one hook; an agent that wants more is broken */
 #define RELAY_INFORMS_MAX 20
+#define RELAY_RESUMES_MAX 3
+
+/* What a person typed last, and what they were asked then. */
+struct relay_answer {
+    struct dialogue_record record; /* len 0: nothing */
+    uint8_t style;
+    char text[DIALOGUE_TEXT_MAX];
+    size_t text_len;
+};
 
 struct relay {
     pam_handle_t *pamh;
@@ -21,7 +30,9 @@ struct relay {
     const struct begin *begin;
     bool silent; /* PAM_SILENT: INFORM of style INFO is not shown */
     bool debug;
-    unsigned prompts, informs;            /* so far */
+    unsigned prompts, informs, resumes;   /* so far */
+    bool again;                           /* the dialogue was begun anew: `last` is not used yet */
+    struct relay_answer last;             /* to be wiped by the caller */
     enum dialogue_verdict verdict;        /* zero (deny) until the agent has spoken */
     char handle[DIALOGUE_HANDLE_LEN + 1]; /* what came with ALLOW, or "" */
 };
@@ -32,6 +43,11 @@ struct relay {
  * say; -ECANCELED, -E2BIG: the conversation; else wire_send, wire_receive); the verdict then is
  * deny. */
 int relay_run(struct relay *r);
+
+/* Whether a dialogue that broke off with rc may be begun anew on a new connection, by relay_run():
+ * the agent went away while a person was being asked, as when it is restarted. It counts, and what
+ * the person typed answers the same prompt of the next agent. */
+bool relay_resume(struct relay *r, int rc);
 
 /* Whether s is DIALOGUE_HANDLE_LEN lower-case hex digits and nothing else. */
 bool relay_is_handle(const char *s);

@@ -86,11 +86,11 @@ static int try_connect(struct wire *w, const struct sockaddr_un *address)
     return -ETIMEDOUT;
 }
 
-int wire_open(struct wire *w, const char *path, int timeout)
+int wire_reopen(struct wire *w, const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t n = strlen(path);
-    *w = (struct wire){.fd = -1, .left_ns = timeout * NS_PER_SECOND};
+    wire_close(w);
     if (n >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
     memcpy(address.sun_path, path, n + 1);
@@ -101,6 +101,12 @@ int wire_open(struct wire *w, const char *path, int timeout)
     if (r != 0)
         wire_close(w);
     return r;
+}
+
+int wire_open(struct wire *w, const char *path, int timeout)
+{
+    *w = (struct wire){.fd = -1, .left_ns = timeout * NS_PER_SECOND};
+    return wire_reopen(w, path);
 }
 
 bool wire_trusted(const struct wire *w, uid_t agent_uid)

@@ -20,6 +20,10 @@ struct wire {
  * 0 there is nothing to close. */
 int wire_open(struct wire *w, const char *path, int timeout);
 
+/* Connects anew after the connection broke, within what remains of the waiting time. Returns as
+ * wire_open(). */
+int wire_reopen(struct wire *w, const char *path);
+
 /* Whether the server is uid 0 or agent_uid by the kernel's word (SO_PEERCRED: who called listen).
  */
 bool wire_trusted(const struct wire *w, uid_t agent_uid);

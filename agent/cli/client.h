@@ -6,6 +6,7 @@
 
 #define CLIENT_BODY_MAX (32u * 1024 * 1024) /* the largest answer taken */
 #define CLIENT_TIMEOUT_S 120                /* a whole request */
+#define CLIENT_ALIVE_S 10                   /* sys/seal-status: whether the agent answers at all */
 
 struct client;
 

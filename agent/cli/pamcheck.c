@@ -118,6 +118,18 @@ static void tell_drop_in(void)
         "  (a key and a code; or the password and a code), then: sshd -t && systemctl reload ssh");
 }
 
+/* Debian's default. Only a remark: who logs in as themselves is not concerned. */
+static void remark_root(const char *text)
+{
+    char root[64];
+
+    pamcheck_sshd_value(text, "permitrootlogin", root, sizeof(root));
+    if (strcmp(root, "without-password") == 0 || strcmp(root, "prohibit-password") == 0)
+        output_note(
+            "- root can't answer a code at sshd (PermitRootLogin prohibit-password replaces "
+            "what root types by junk):\n  log in as yourself and use sudo");
+}
+
 static bool judge_sshd(struct cli *c, const char *text)
 {
     char pam[64], kbd[64], methods[512];
@@ -141,6 +153,7 @@ static bool judge_sshd(struct cli *c, const char *text)
                "(AuthenticationMethods)");
         tell_drop_in();
     }
+    remark_root(text);
     return true;
 }
 

@@ -115,12 +115,17 @@ static int prepare_loop(sd_event *event)
     (void)sigaddset(&signals, SIGINT);
     if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return -errno;
-    r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
-    if (r >= 0)
-        r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
-    if (r >= 0)
-        r = sd_event_set_watchdog(event, true);
+    r = sd_event_set_watchdog(event, true);
     return r < 0 ? r : resolve_open(event);
+}
+
+/* What was asked is answered first, so that a restart fails nobody. */
+static int on_term(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
+                   void *data)
+{
+    (void)sd_notify(0, "STOPPING=1");
+    uplink_leave(data);
+    return 0;
 }
 
 static int serve(const struct arguments *a)
@@ -133,6 +138,10 @@ static int serve(const struct arguments *a)
         r = prepare_loop(event);
     if (r >= 0)
         r = uplink_new(event, a->path, a->fd, &uplink);
+    if (r >= 0)
+        r = sd_event_add_signal(event, NULL, SIGTERM, on_term, uplink);
+    if (r >= 0)
+        r = sd_event_add_signal(event, NULL, SIGINT, on_term, uplink);
     if (r >= 0)
         r = sd_event_loop(event);
     (void)sd_notify(0, "STOPPING=1");

@@ -32,8 +32,10 @@ struct uplink {
     int fd;
     sd_event_source *io, *retry;
     unsigned retry_ms;
-    int64_t since_ms; /* when this connection began */
-    bool ready;       /* systemd was told */
+    int64_t since_ms;      /* when this connection began */
+    bool ready;            /* systemd was told */
+    bool leaving, emptied; /* nothing more is taken; nothing more is there to be read */
+    sd_event_source *leave_by;
     struct out *first, **last;
     size_t unsent;
     char *packet; /* CONNECTOR_FRAME_MAX + 1 bytes */
@@ -57,7 +59,7 @@ static void drop_first(struct uplink *u)
 
 static int watch(struct uplink *u)
 {
-    uint32_t events = u->unsent < OUT_MAX ? EPOLLIN : 0;
+    uint32_t events = u->unsent < OUT_MAX && !u->emptied ? EPOLLIN : 0;
 
     return sd_event_source_set_io_events(u->io, events | (u->first ? EPOLLOUT : 0));
 }
@@ -76,9 +78,15 @@ static void disconnect(struct uplink *u, const char *why)
     /* An agent that hangs up on us at once each time is not to be stormed. */
     if (clock_boot_ms() - u->since_ms > RETRY_MAX_MS)
         u->retry_ms = 0;
-    if (u->path)
+    if (u->path && !u->leaving)
         schedule(u);
     else
+        (void)sd_event_exit(u->event, 0);
+}
+
+static void go_if_done(struct uplink *u)
+{
+    if (u->emptied && !u->first && desk_jobs(u->desk) == 0)
         (void)sd_event_exit(u->event, 0);
 }
 
@@ -155,9 +163,17 @@ static int on_io(sd_event_source *s _unused_, int fd _unused_, uint32_t events, 
     int r = 1;
 
     for (int i = 0; i < READS_A_TURN && r > 0 && u->unsent < OUT_MAX; i++)
-        r = (events & (EPOLLIN | EPOLLHUP)) ? receive(u) : 0;
+        r = (events & (EPOLLIN | EPOLLHUP)) && !u->emptied ? receive(u) : 0;
+    if (u->emptied && (events & (EPOLLHUP | EPOLLERR)))
+        r = -ECONNRESET;
+    if (r == -ECONNRESET && u->leaving && !(events & (EPOLLHUP | EPOLLERR))) {
+        u->emptied = true;
+        r = 0;
+    }
     if (r >= 0)
         r = flush(u);
+    if (r >= 0)
+        go_if_done(u);
     if (r == -ECONNRESET)
         disconnect(u, "the agent hung up");
     else if (r == -EBADMSG || r == -EMSGSIZE)
@@ -285,11 +301,32 @@ int uplink_new(sd_event *event, const char *path, int fd, struct uplink **out)
     return 0;
 }
 
+static int on_leave_by(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    struct uplink *u = data;
+
+    return sd_event_exit(u->event, 0);
+}
+
+/* With the receiving side shut the agent's next frame fails with EPIPE, so it knows that this one
+ * was not taken; what is in the socket already is read to its end. */
+void uplink_leave(struct uplink *u)
+{
+    bool first = !u->leaving;
+
+    u->leaving = true;
+    if (!first || u->fd < 0 || shutdown(u->fd, SHUT_RD) < 0 || watch(u) < 0 ||
+        sd_event_add_time_relative(u->event, &u->leave_by, CLOCK_MONOTONIC,
+                                   UPLINK_LEAVE_MS * UINT64_C(1000), 0, on_leave_by, u) < 0)
+        (void)sd_event_exit(u->event, 0);
+}
+
 void uplink_free(struct uplink *u)
 {
     if (!u)
         return;
     desk_free(u->desk);
+    sd_event_source_disable_unref(u->leave_by);
     sd_event_source_disable_unref(u->io);
     sd_event_source_disable_unref(u->retry);
     while (u->first)

@@ -12,5 +12,10 @@ struct uplink;
  * no such socket. */
 int uplink_new(sd_event *event, const char *path, int fd, struct uplink **out);
 void uplink_free(struct uplink *u);
+/* Ends the loop once everything that was sent to us is answered, and after UPLINK_LEAVE_MS in any
+ * case. Nothing more can be sent to us from now on: the agent keeps it for the connector after us.
+ */
+#define UPLINK_LEAVE_MS 5000
+void uplink_leave(struct uplink *u);
 
 #endif

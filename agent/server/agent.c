@@ -11,6 +11,7 @@
 #include "server/lockout.h"
 #include "server/mount.h"
 #include "server/quorum.h"
+#include "server/restart.h"
 #include "server/revoke.h"
 #include "server/rules.h"
 #include "server/watch.h"
@@ -63,6 +64,7 @@ int agent_unsealed(struct agent *a)
         return 0;
     revoke_sweep(a);
     sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
+    restart_keyed(a->restart);
     return 0;
 }
 

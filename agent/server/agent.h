@@ -43,10 +43,11 @@ struct agent {
     struct people *people, *login_people;  /* server/people.h: NSS with a short memory */
     enum agent_locks locks;
     struct link *link;
-    struct watch *watch;    /* server/watch.h: timers and session leaders */
-    struct pam_server *pam; /* server/pam.h */
-    char *audit_path;       /* NULL: no export */
-    uid_t root_uid;         /* whose peers are root peers: 0, in dev mode the agent's own uid */
+    struct watch *watch;     /* server/watch.h: timers and session leaders */
+    struct pam_server *pam;  /* server/pam.h */
+    struct restart *restart; /* server/restart.h: restarts */
+    char *audit_path;        /* NULL: no export */
+    uid_t root_uid;          /* whose peers are root peers: 0, in dev mode the agent's own uid */
     bool dev;
     int64_t started_ms;
     struct lease_counts counts; /* for sys/status, which anybody may ask */

@@ -310,6 +310,26 @@ static void orphan(struct http_conn *c)
         c->server->callbacks.gone(x, c->server->data);
 }
 
+static void stop_accepting(struct http_server *s)
+{
+    for (size_t i = 0; i < s->n_listeners; i++)
+        (void)sd_event_source_set_enabled(s->listeners[i].source, SD_EVENT_OFF);
+    s->accept_again = 0;
+    s->draining = true;
+}
+
+bool http_drain(struct http_server *s)
+{
+    struct http_conn *c;
+
+    stop_accepting(s);
+    TAILQ_FOREACH(c, &s->phases[HTTP_IDLE], by_phase)
+    http_conn_leave(c);
+    return TAILQ_EMPTY(&s->phases[HTTP_IDLE]) && TAILQ_EMPTY(&s->phases[HTTP_READING]) &&
+           TAILQ_EMPTY(&s->phases[HTTP_WAITING]) && TAILQ_EMPTY(&s->phases[HTTP_WRITING]) &&
+           TAILQ_EMPTY(&s->turn);
+}
+
 void http_free(struct http_server *s)
 {
     if (!s)

@@ -69,6 +69,14 @@ int http_listen(struct http_server *s, int fd);
  * on until http_reply() frees it. Not to be called from within a callback. NULL is allowed. */
 void http_free(struct http_server *s);
 
+/* Towards the end of the server: nobody new is accepted (who waits in the listener's backlog is the
+ * next server's), idle connections are closed such that no request is lost in one (over a Unix
+ * socket the client's sending fails), and each answer from now on is its connection's last. To be
+ * called again and again: a connection that has not sent a request yet is given HTTP_FRESH_MS.
+ * True when no request is under way any more. */
+#define HTTP_FRESH_MS 500
+bool http_drain(struct http_server *s);
+
 /* Pointer-sized memory for the pipeline's own state of an exchange. */
 void http_set_data(struct http_exchange *x, void *data);
 void *http_data(const struct http_exchange *x);

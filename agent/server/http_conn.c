@@ -144,6 +144,7 @@ static void hand_up(struct http_conn *c)
         .connection = c->number,
     };
     set_phase(c, HTTP_WAITING);
+    c->served = true;
     s->handed_up++;
     s->callbacks.request(x, s->data);
 }
@@ -383,6 +384,19 @@ static void finish_answer(struct http_conn *c)
     set_phase(c, HTTP_IDLE);
     set_events(c, EPOLLIN | EPOLLRDHUP);
     advance(c);
+    if (c->server->draining)
+        http_conn_leave(c);
+}
+
+void http_conn_leave(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+    int64_t since = c->deadline - s->limits.phase_ms[HTTP_IDLE];
+
+    if (c->phase != HTTP_IDLE || c->left || (!c->served && http_now(s) - since < HTTP_FRESH_MS))
+        return;
+    c->left = true;
+    (void)shutdown(c->fd, SHUT_RD); /* its end is then read like any other */
 }
 
 void http_conn_flush(struct http_conn *c)
@@ -437,7 +451,7 @@ void http_conn_reply(struct http_exchange *x, int status, const char *content_ty
     bool gone = x->gone;
 
     if (c) {
-        c->last = !x->head.keep_alive;
+        c->last = !x->head.keep_alive || c->server->draining;
         c->head_only = strcmp(x->head.method, "HEAD") == 0;
         drop_exchange(c);
         if (gone)

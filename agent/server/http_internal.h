@@ -78,6 +78,8 @@ struct http_conn {
     uint32_t events; /* what the epoll is asked for */
     bool unix_peer;
     bool queued;    /* in the server's list of those to flush */
+    bool served;    /* it has sent a request */
+    bool left;      /* no further request can arrive */
     bool last;      /* close after the current answer */
     bool head_only; /* the current answer is one to HEAD */
     struct buf in;  /* received; in.pos is where the unread part begins */
@@ -112,6 +114,7 @@ struct http_server {
     int64_t armed;        /* when the timer will fire; INT64_MAX: it is off */
     int64_t accept_again; /* 0, or when accepting is tried again */
     bool in_round;
+    bool draining;
     size_t handed_up;
     struct http_listener listeners[HTTP_LISTENERS_MAX];
     size_t n_listeners;
@@ -156,6 +159,9 @@ void http_conn_free(struct http_conn *c);
 void http_conn_event(struct http_conn *c, uint32_t events);
 /* Writes what was answered and goes on with what is here already. May free c. */
 void http_conn_flush(struct http_conn *c);
+/* The server ends: lets an idle connection take no further request, unless it is fresh. What is in
+ * its socket already is still served. */
+void http_conn_leave(struct http_conn *c);
 /* The phase's time is over. May free c. */
 void http_conn_expired(struct http_conn *c);
 /* The answer for a handed-up request; frees x. */

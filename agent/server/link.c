@@ -7,9 +7,12 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 struct call {
     struct call *next;
     uint64_t id;
+    struct buf frame; /* empty once it was sent */
     link_answer_fn answer;
     void *data;
     json_t *result; /* set when it is to be told */
@@ -25,6 +28,8 @@ struct link {
     int fd;
     sd_event_source *source;
     bool greeted;
+    bool leaving;        /* it answers what it has, and takes no more */
+    int64_t expected_ms; /* boot clock: until then calls wait for a connector */
     uint64_t next_id;
     struct call *calls;
     size_t n_calls;
@@ -33,12 +38,16 @@ struct link {
     void *up_data;
 };
 
+static const char not_running[] =
+    "the connector is not running (systemctl status countersign-connector)";
+
 /* --- Answering -----------------------------------------------------------------------------------
  */
 
 static void call_free(struct call *c)
 {
     sd_event_source_disable_unref(c->deadline);
+    buf_clear(&c->frame);
     json_decref(c->result);
     free(c);
 }
@@ -85,8 +94,49 @@ static int on_tell(sd_event_source *s _unused_, void *data)
 static int on_call_deadline(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
 {
     struct call *c = data;
-    fail_later(c, "timeout", "the connector did not answer in time");
+    if (c->frame.len > 0)
+        fail_later(c, "unreachable", not_running);
+    else
+        fail_later(c, "timeout", "the connector did not answer in time");
     return 0;
+}
+
+/* --- Sending -------------------------------------------------------------------------------------
+ */
+
+static bool wait_at_most(struct call *c, int64_t ms)
+{
+    return sd_event_source_set_time_relative(c->deadline, (uint64_t)ms * 1000) >= 0 &&
+           sd_event_source_set_enabled(c->deadline, SD_EVENT_ONESHOT) >= 0;
+}
+
+static void hold(struct link *l, struct call *c)
+{
+    int64_t left = l->expected_ms - clock_boot_ms();
+    if (left <= 0 || !wait_at_most(c, left))
+        fail_later(c, "unreachable", not_running);
+}
+
+static void send_frame(struct link *l, struct call *c)
+{
+    if (!l->greeted || l->leaving) {
+        hold(l, c);
+        return;
+    }
+    if (send(l->fd, c->frame.data, c->frame.len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
+        buf_clear(&c->frame);
+        if (!wait_at_most(c, LINK_TIMEOUT_MS + 2000))
+            fail_later(c, "unreachable", "the agent is out of memory");
+        return;
+    }
+    if (errno == EPIPE) { /* what it was sent before is answered still */
+        l->leaving = true;
+        link_expect(l, LINK_EXPECT_MS);
+        hold(l, c);
+        return;
+    }
+    fail_later(c, "unreachable",
+               errno == EAGAIN ? "the connector is busy" : "the connector went away");
 }
 
 /* --- The connection ------------------------------------------------------------------------------
@@ -100,9 +150,11 @@ static void hang_up(struct link *l, const char *why)
     l->source = sd_event_source_disable_unref(l->source);
     close(l->fd);
     l->fd = -1;
-    l->greeted = false;
-    for (struct call *c = l->calls; c; c = c->next)
-        fail_later(c, "unreachable", "the connector went away");
+    l->greeted = l->leaving = false;
+    for (struct call *c = l->calls; c; c = c->next) {
+        if (c->frame.len == 0)
+            fail_later(c, "unreachable", "the connector went away");
+    }
 }
 
 static void greet(struct link *l, const json_t *frame)
@@ -112,6 +164,10 @@ static void greet(struct link *l, const json_t *frame)
         return;
     }
     l->greeted = true;
+    for (struct call *c = l->calls; c; c = c->next) {
+        if (c->frame.len > 0 && !c->result)
+            send_frame(l, c);
+    }
     if (l->on_up)
         l->on_up(l->up_data);
 }
@@ -144,11 +200,13 @@ static int on_readable(sd_event_source *s _unused_, int fd, uint32_t revents _un
     ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n <= 0)
+    if (n <= 0) {
         hang_up(l, n == 0 ? "end of file" : strerror(errno));
-    else if ((size_t)n > CONNECTOR_FRAME_MAX)
+        link_expect(l, LINK_EXPECT_MS); /* its unit starts it again */
+    }
+    if (n > CONNECTOR_FRAME_MAX)
         hang_up(l, "oversized frame");
-    else
+    else if (n > 0)
         take_frame(l, text, (size_t)n);
     mem_wipe(text, n > 0 ? (size_t)n : 0);
     return 0;
@@ -232,6 +290,11 @@ bool link_up(const struct link *l)
     return l->greeted;
 }
 
+void link_expect(struct link *l, int64_t ms)
+{
+    l->expected_ms = clock_boot_ms() + ms;
+}
+
 void link_on_up(struct link *l, void (*fn)(void *data), void *data)
 {
     l->on_up = fn;
@@ -240,24 +303,6 @@ void link_on_up(struct link *l, void (*fn)(void *data), void *data)
 
 /* --- Calling -------------------------------------------------------------------------------------
  */
-
-static void send_frame(struct link *l, struct call *c, const json_t *frame)
-{
-    _cleanup_buf_ struct buf text = BUF_INIT(CONNECTOR_FRAME_MAX);
-    json_put(&text, frame);
-    if (buf_error(&text)) {
-        fail_later(c, "invalid", "the request to the connector is too large");
-        return;
-    }
-    if (!l->greeted) {
-        fail_later(c, "unreachable",
-                   "the connector is not running (systemctl status countersign-connector)");
-        return;
-    }
-    if (send(l->fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        fail_later(c, "unreachable",
-                   errno == EAGAIN ? "the connector is busy" : "the connector went away");
-}
 
 int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)
 {
@@ -268,7 +313,11 @@ int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)
         free(c);
         return -ENOMEM;
     }
-    *c = (struct call){.id = l->next_id, .answer = answer, .data = data, .link = l};
+    *c = (struct call){.id = l->next_id,
+                       .answer = answer,
+                       .data = data,
+                       .link = l,
+                       .frame = BUF_INIT(CONNECTOR_FRAME_MAX)};
     int r = sd_event_add_time_relative(l->loop, &c->deadline, CLOCK_MONOTONIC,
                                        (LINK_TIMEOUT_MS + 2000) * 1000ULL, 0, on_call_deadline, c);
     if (r < 0) {
@@ -281,10 +330,13 @@ int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)
     while (*p)
         p = &(*p)->next;
     *p = c;
+    json_put(&c->frame, frame);
     if (++l->n_calls > LINK_PENDING_MAX)
         fail_later(c, "unreachable", "too many requests wait for the connector");
+    else if (buf_error(&c->frame))
+        fail_later(c, "invalid", "the request to the connector is too large");
     else
-        send_frame(l, c, frame);
+        send_frame(l, c);
     json_decref(frame);
     return 0;
 }

@@ -8,8 +8,9 @@
 #include "base/json.h"
 
 #define LINK_PENDING_MAX 1024
-#define LINK_TIMEOUT_MS 10000 /* told to the connector; a little later the answer is made up here  \
-                               */
+#define LINK_TIMEOUT_MS                                                                            \
+    10000 /* told to the connector; a little later the answer is made up here                      \
+           */
 
 struct link;
 
@@ -26,6 +27,12 @@ int link_listen(struct link *l, int listen_fd, uid_t uid);
 int link_attach(struct link *l, int fd);
 void link_free(struct link *l);
 bool link_up(const struct link *l);
+/* A connector is expected soon (the agent or the connector is being restarted): calls made within
+ * the next ms wait for it that long, where they would fail at once. A connector that went
+ * away, or that leaves in order (it takes no more frames, but answers those it has), is expected
+ * back without this. */
+#define LINK_EXPECT_MS 4000
+void link_expect(struct link *l, int64_t ms);
 /* Told when the connector comes. */
 void link_on_up(struct link *l, void (*fn)(void *data), void *data);
 /* Sends the frame (taken over, wiped) with an id and timeout_ms added. 0 or -ENOMEM (then answer

@@ -32,6 +32,7 @@ struct dialogue {
     int fd;
     uid_t uid;
     sd_event_source *source, *timer;
+    uint8_t version;                  /* BEGIN's: each record is of it */
     char said[DIALOGUE_NAME_MAX + 1]; /* the user as BEGIN named them: the verdict repeats it */
     int64_t asked_ms;                 /* boot clock: when the answer came; 0 = nothing was asked */
     struct login login;
@@ -73,8 +74,9 @@ static void hang_up(struct dialogue *d)
         dialogue_free(d);
 }
 
-static void send_record(struct dialogue *d, const struct dialogue_record *r)
+static void send_record(struct dialogue *d, struct dialogue_record *r)
 {
+    r->bytes[0] = d->version;
     if (!r->bad)
         (void)send(d->fd, r->bytes, r->len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -358,6 +360,7 @@ static void begin(struct dialogue *d, const struct dialogue_parsed *m)
 {
     struct login *l = &d->login;
     d->begun = true;
+    d->version = m->version;
     if (!take_begin(d, m) || peer_read(d->fd, &l->peer) < 0 || !arm(d, PAM_ANSWER_MS, on_timeout)) {
         hang_up(d);
         return;
@@ -382,7 +385,8 @@ static void begin(struct dialogue *d, const struct dialogue_parsed *m)
 static void take_answer(struct dialogue *d, const struct dialogue_parsed *m)
 {
     struct login *l = &d->login;
-    if (m->type != DIALOGUE_ANSWER || !d->asked || !arm(d, PAM_ANSWER_MS, on_timeout)) {
+    if (m->type != DIALOGUE_ANSWER || m->version != d->version || !d->asked ||
+        !arm(d, PAM_ANSWER_MS, on_timeout)) {
         hang_up(d); /* ABORT: the conversation was given up */
         return;
     }
@@ -480,6 +484,23 @@ int pam_listen(struct pam_server *s, int fd, bool user_socket)
         e = sd_event_source_set_priority(door->source, user_socket ? 0 : PAM_PRIORITY);
     s->doors = door;
     return e < 0 ? e : 0;
+}
+
+void pam_hold(struct pam_server *s, bool hold)
+{
+    for (struct door *d = s->doors; d; d = d->next)
+        (void)sd_event_source_set_enabled(d->source, hold ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
+bool pam_drain(struct pam_server *s, int64_t since_ms)
+{
+    pam_hold(s, true);
+    for (struct dialogue *d = s->dialogues, *following; d; d = following) {
+        following = d->next;
+        if (!d->busy && since_ms >= PAM_LEAVE_MS)
+            hang_up(d);
+    }
+    return s->dialogues == NULL;
 }
 
 void pam_free(struct pam_server *s)

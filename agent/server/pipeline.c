@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "server/restart.h"
 #include "vault/audit.h"
 
 #define AUDIT_WAITING_MAX 100000
@@ -217,9 +218,17 @@ void request_resume(struct request *r, request_fn fn)
 /* --- From the wire
  * -------------------------------------------------------------------------------- */
 
+static void go_on(void *data)
+{
+    enqueue(data, first_turn);
+}
+
+/* Right after a start the key is on its way: better a moment's wait than "sealed". */
 static void identified(struct request *r)
 {
-    enqueue(r, first_turn);
+    struct restart *e = r->agent->restart;
+    if (!restart_awaits_key(e) || restart_when_keyed(e, go_on, r) < 0)
+        go_on(r);
 }
 
 /* Who may use a root-only row outside a turn: the kernel's word alone counts, and root inside a

@@ -12,6 +12,7 @@
 #include "identity/throttle.h"
 #include "identity/token.h"
 #include "lease/deadline.h"
+#include "server/logind.h"
 #include "vault/audit.h"
 
 #define TICK_MS 30000  /* the longest time between two looks */
@@ -23,14 +24,18 @@ struct leader {
     struct leader *next;
     struct watch *watch;
     char id[SESSION_ID_MAX];
+    char logind[LOGIND_ID_MAX]; /* its name there; "" none */
     int pidfd;
     sd_event_source *source;
-    bool queued; /* a turn will come back to it, and then it goes */
+    const char *reason; /* why its session ends; NULL: it doesn't yet */
+    bool alive;         /* it does so though the leader runs */
+    bool queued;        /* a turn will come back to it, and then it goes */
 };
 
 struct watch {
     struct agent *agent;
     sd_event_source *timer, *export_timer;
+    struct logind *logind;
     struct leader *leaders;
     int64_t swept_ms;
     bool queued;
@@ -92,29 +97,52 @@ static int leader_gone(void *data)
     struct leader *l = data;
     if (vault_state(l->watch->agent->vault) != VAULT_UNSEALED)
         return 0; /* found by its leader not being alive, after unsealing */
-    int e = watch_end_session(l->watch->agent, l->id, "its leading process has gone");
+    int e = watch_end_session(l->watch->agent, l->id, l->reason);
     return e < 0 ? e : 0;
 }
 
 static void leader_done(void *data, int error)
 {
     struct leader *l = data;
-    if (error) /* found again at the next tick, by its leader not being alive */
+    l->queued = false;
+    if (error)
         sd_journal_print(LOG_ERR, "session %s: its end could not be recorded: %s", l->id,
                          strerror(-error));
+    if (error && l->alive) { /* logind is asked again at the next tick */
+        (void)sd_event_source_set_enabled(l->source, SD_EVENT_ON);
+        return;
+    }
+    /* After an error it is found again at the next tick, by its leader not being alive. */
     unlink_leader(l);
     leader_free(l);
 }
 
-static int on_leader_exit(sd_event_source *s, int fd _unused_, uint32_t revents _unused_,
-                          void *data)
+static void end_leader(struct leader *l, const char *reason, bool alive)
 {
-    struct leader *l = data;
-    (void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
+    (void)sd_event_source_set_enabled(l->source, SD_EVENT_OFF);
+    l->reason = reason;
+    l->alive = alive;
     l->queued = turn_add(l->watch->agent->turn, TURN_BACKGROUND, leader_gone, leader_done, l) == 0;
     if (!l->queued)
         leader_done(l, -ENOMEM);
+}
+
+static int on_leader_exit(sd_event_source *s _unused_, int fd _unused_, uint32_t revents _unused_,
+                          void *data)
+{
+    end_leader(data, "its leading process has gone", false);
     return 0;
+}
+
+/* A session may end though its leader, or what it left behind, lives on. */
+static void on_logind(void *data)
+{
+    struct watch *w = data;
+    for (struct leader *l = w->leaders, *next; l; l = next) {
+        next = l->next;
+        if (!l->queued && l->logind[0] && logind_is_over(l->logind))
+            end_leader(l, "logind is closing its session", true);
+    }
 }
 
 static bool is_watched(const struct watch *w, const char *id)
@@ -143,6 +171,8 @@ void watch_session(struct watch *w, const struct session *s)
     }
     l->next = w->leaders;
     w->leaders = l;
+    if (logind_find(s, l->logind))
+        logind_look(w->logind); /* it may have ended before it was watched */
 }
 
 struct dead {
@@ -173,6 +203,7 @@ static int sweep(struct watch *w, int64_t now)
     if (now - w->swept_ms < TICK_MS && now >= w->swept_ms)
         return 0;
     w->swept_ms = now;
+    logind_look(w->logind);
     int e = session_each(a->vault, end_if_dead, &d);
     if (e >= 0)
         e = throttle_sweep(a->vault, now, SWEEP_BATCH);
@@ -309,6 +340,8 @@ int watch_new(struct agent *a, struct watch **out)
                                        on_export_due, w);
     if (e >= 0)
         e = sd_event_source_set_enabled(w->export_timer, SD_EVENT_OFF);
+    if (e >= 0)
+        e = logind_new(a->loop, on_logind, w, &w->logind);
     if (e < 0) {
         watch_free(w);
         return e;
@@ -342,6 +375,7 @@ void watch_free(struct watch *w)
     }
     sd_event_source_disable_unref(w->timer);
     sd_event_source_disable_unref(w->export_timer);
+    logind_free(w->logind);
     free(w);
 }
 
@@ -356,7 +390,9 @@ static int start_turn(void *data)
     return e < 0 ? e : 0;
 }
 
+/* Before the requests that waited for the key: what they begin in the same turn is not left over.
+ */
 int watch_start(struct watch *w)
 {
-    return turn_add(w->agent->turn, TURN_BACKGROUND, start_turn, tick_done, w);
+    return turn_add(w->agent->turn, TURN_PAM, start_turn, tick_done, w);
 }

@@ -17,11 +17,14 @@
 #include "base/clock.h"
 #include "fuzz/fuzz.h"
 #include "identity/token.h"
+#include "server/break_glass.h"
 #include "server/http_internal.h"
 #include "server/mount.h"
 #include "server/pam.h"
 #include "server/people.h"
 #include "server/pipeline.h"
+#include "server/quorum.h"
+#include "server/restart.h"
 #include "server/revoke.h"
 #include "server/rules.h"
 #include "server/watch.h"
@@ -132,6 +135,8 @@ static void start(void)
     PROMISE(turn_new(a->loop, a->vault, &a->turn) == 0);
     PROMISE(leases_new(a->vault, turn_effects(a->turn), &ops, a, &a->leases) == 0);
     PROMISE(link_new(a->loop, &a->link) == 0);
+    PROMISE(restart_new(a, &a->restart) == 0);
+    PROMISE(break_glass_new(&a->break_glass) == 0);
     PROMISE(watch_new(a, &a->watch) == 0);
     PROMISE(pam_new(a, &a->pam) == 0);
     PROMISE(pipeline_start(a, &a->http) == 0);
@@ -167,9 +172,11 @@ static void stop(void)
     vault_close(a->vault);
     rules_free(a->rules);
     mounts_free(a->mounts);
-    if (a->unsealing)
-        mem_free(a->unsealing, sizeof(*a->unsealing));
-    a->unsealing = NULL;
+    restart_free(a->restart);
+    break_glass_free(a->break_glass);
+    quorum_end_unsealing(a);
+    quorum_end_rooting(a);
+    quorum_end_rekeying(a);
     whole.running = false;
 }
 

@@ -138,6 +138,78 @@ static void test_no_spin_while_waiting(void **state)
     close(fd);
 }
 
+static void drain_until(struct world *w, bool done)
+{
+    int64_t end = now_ms() + 5000;
+
+    while (http_drain(w->server) != done && now_ms() < end)
+        pump_for(w, 5);
+    assert_int_equal(http_drain(w->server), done);
+}
+
+/* Goal: at the server's end what is under way is answered, with Connection: close; a request that
+ * an idle connection has sent already, too; and nobody new is accepted. */
+static void test_drain(void **state)
+{
+    struct world *w = *state;
+    struct answer waiting = {0}, idle = {0}, late = {0};
+    int a = dial(w), b = dial(w), c;
+
+    SAY(w, b, "GET /b HTTP/1.1\r\n" HOST "\r\n", &idle);
+    assert_int_equal(status_of(&idle), 200);
+    forget(&idle);
+    w->mode = HELD;
+    SAY(w, a, "GET /a HTTP/1.1\r\n" HOST "\r\n", &waiting);
+    assert_int_equal(w->n_held, 1);
+    assert_true(send(b, "GET /c HTTP/1.1\r\n" HOST "\r\n", 29, MSG_NOSIGNAL) == 29);
+    assert_false(http_drain(w->server));
+    pump_for(w, 20);
+    assert_int_equal(w->n_held, 2);
+    c = dial(w);
+    echo_held(w);
+    drain_until(w, true);
+    collect(a, &waiting);
+    collect(b, &idle);
+    assert_int_equal(status_of(&waiting), 200);
+    assert_int_equal(status_of(&idle), 200);
+    assert_non_null(strstr(waiting.text, "Connection: close"));
+    assert_true(waiting.closed && idle.closed);
+    SAY(w, c, SMUGGLED, &late);
+    assert_int_equal(late.len, 0);
+    assert_false(late.closed);
+    close(a);
+    close(b);
+    close(c);
+    forget(&waiting);
+    forget(&idle);
+    forget(&late);
+}
+
+/* Goal: an idle connection's next request is not lost but can't be sent; one that has not sent any
+ * is given a moment to. */
+static void test_drain_idle(void **state)
+{
+    struct world *w = *state;
+    struct answer answer = {0};
+    int idle = dial(w), fresh = dial(w), silent = dial(w);
+
+    SAY(w, idle, "GET /a HTTP/1.1\r\n" HOST "\r\n", &answer);
+    forget(&answer);
+    assert_false(http_drain(w->server));
+    pump_for(w, 20);
+    assert_int_equal(send(idle, "G", 1, MSG_NOSIGNAL), -1);
+    assert_int_equal(errno, EPIPE);
+    assert_false(http_drain(w->server));
+    SAY(w, fresh, "GET /b HTTP/1.1\r\n" HOST "\r\n", &answer);
+    assert_int_equal(status_of(&answer), 200);
+    drain_until(w, true);
+    assert_int_equal(send(silent, "G", 1, MSG_NOSIGNAL), -1);
+    close(idle);
+    close(fresh);
+    close(silent);
+    forget(&answer);
+}
+
 /* Goal: over TCP requests work the same, have no Unix peer, and a FIN counts as leaving. */
 static void test_tcp(void **state)
 {
@@ -450,6 +522,8 @@ int main(void)
         HTTP_TEST(test_gone),
         HTTP_TEST(test_half_close),
         HTTP_TEST(test_no_spin_while_waiting),
+        HTTP_TEST(test_drain),
+        HTTP_TEST(test_drain_idle),
         HTTP_TEST(test_tcp),
         HTTP_TEST(test_tcp_refusal_arrives),
         HTTP_TEST(test_dripping),

@@ -220,6 +220,64 @@ static void test_away(void **state)
     assert_null(heard());
 }
 
+/* Goal: while a connector is expected calls wait for it, and reach it in their order; when it does
+ * not come they are told so. */
+static void test_expected(void **state)
+{
+    (void)state;
+    struct told a = {0}, b = {0}, c = {0};
+    link_expect(w.link, 60000);
+    call(&a);
+    connect_fake();
+    call(&b);
+    drain();
+    assert_int_equal(a.times + b.times, 0);
+    assert_null(heard());
+    say(HELLO);
+    int64_t first = id_of_next(), second = id_of_next();
+    assert_true(second > first);
+    answer(first);
+    answer(second);
+    is_told(&a, true, "");
+    is_told(&b, true, "");
+    close(w.fd);
+    w.fd = -1;
+    drain();
+    link_expect(w.link, 30);
+    call(&c);
+    drain();
+    assert_int_equal(c.times, 0);
+    assert_true(sd_event_run(w.loop, 5000000) > 0);
+    drain();
+    is_told(&c, false, "unreachable");
+}
+
+/* Goal: a connector that leaves in order answers what it has; what came too late for it goes to the
+ * next one. */
+static void test_leaving(void **state)
+{
+    (void)state;
+    struct told a = {0}, b = {0}, c = {0};
+    greet();
+    call(&a);
+    int64_t first = id_of_next();
+    assert_int_equal(shutdown(w.fd, SHUT_RD), 0);
+    call(&b);
+    call(&c);
+    drain();
+    assert_int_equal(b.times + c.times, 0);
+    answer(first);
+    is_told(&a, true, "");
+    close(w.fd);
+    drain();
+    assert_int_equal(b.times + c.times, 0);
+    greet();
+    answer(id_of_next());
+    answer(id_of_next());
+    is_told(&b, true, "");
+    is_told(&c, true, "");
+}
+
 /* Goal: a hang-up fails what waits, in the order of asking, and the next connector finds a clean
  * link. */
 static void test_hang_up(void **state)
@@ -403,12 +461,11 @@ static void test_listen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_hello),       TEST(test_answers),
-        TEST(test_unknown_ids), TEST(test_away),
-        TEST(test_hang_up),     TEST(test_garbage),
-        TEST(test_replaced),    TEST(test_too_large),
-        TEST(test_silent),      TEST(test_ask_from_answer),
-        TEST(test_timeout),     TEST(test_listen),
+        TEST(test_hello),     TEST(test_answers), TEST(test_unknown_ids),
+        TEST(test_away),      TEST(test_hang_up), TEST(test_garbage),
+        TEST(test_expected),  TEST(test_leaving), TEST(test_replaced),
+        TEST(test_too_large), TEST(test_silent),  TEST(test_ask_from_answer),
+        TEST(test_timeout),   TEST(test_listen),
     };
     json_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

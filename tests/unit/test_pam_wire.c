@@ -172,6 +172,85 @@ static void test_closing_early(void **state)
     assert_true(before.sa_handler == after.sa_handler && after.sa_handler == SIG_DFL);
 }
 
+struct restarts {
+    const char *prompt[3];
+    int leaves_after_ms;
+};
+
+/* One of three agents that follow each other: the first two go away at the prompt, each a little
+ * later, the last one says yes to the answer it gets. */
+static void script_restart(struct agent *a)
+{
+    static unsigned begun;
+    const struct restarts *x = a->arg;
+    agent_hear(a, DIALOGUE_BEGIN);
+    must(agent_heard(a, DIALOGUE_TAG_USER, USER));
+    agent_say(a, DIALOGUE_PROMPT, DIALOGUE_STYLE_ECHO_OFF, x->prompt[begun]);
+    if (begun++ < 2) {
+        poll(NULL, 0, x->leaves_after_ms);
+        return;
+    }
+    agent_hear(a, DIALOGUE_ANSWER);
+    must(agent_heard(a, DIALOGUE_TAG_ANSWER, "123456"));
+    agent_judge(a, DIALOGUE_ALLOW, USER, NULL);
+    agent_expect_end(a);
+}
+
+/* Goal: an agent that is restarted while a person types costs them nothing: what they typed answers
+ * the same prompt of the next one, whether or not it reached the first. */
+static void test_restarted(void **state)
+{
+    static const struct restarts cases[] = {
+        {{"Code: ", "Code: ", "Code: "}, 0}, /* gone before the answer was sent */
+        {{"Code: ", "Code: ", "Code: "}, 60},
+    };
+    struct host *h = *state;
+    for (size_t i = 0; i < 2; i++) {
+        host_begin(h);
+        h->person.reply = "123456";
+        h->person.typing_ms = 20;
+        host_listen(h, 8);
+        host_fork_agent(h, script_restart, &cases[i], 3);
+        assert_int_equal(pam_authenticate(h->pamh, 0), PAM_SUCCESS);
+        assert_int_equal(h->person.heard, 1);
+        host_agent_content(h);
+    }
+}
+
+/* Goal: what was typed for one prompt never answers another: then the person is asked again. */
+static void test_restarted_asks_anew(void **state)
+{
+    static const struct restarts other = {{"Code: ", "Passphrase: ", "Code: "}, 0};
+    struct host *h = *state;
+    host_begin(h);
+    h->person.reply = "123456";
+    h->person.typing_ms = 20;
+    host_listen(h, 8);
+    host_fork_agent(h, script_restart, &other, 3);
+    assert_int_equal(pam_authenticate(h->pamh, 0), PAM_SUCCESS);
+    assert_int_equal(h->person.heard, 3);
+    host_agent_content(h);
+}
+
+static void script_always_leaves(struct agent *a)
+{
+    agent_hear(a, DIALOGUE_BEGIN);
+    agent_say(a, DIALOGUE_PROMPT, DIALOGUE_STYLE_ECHO_OFF, "Code: ");
+}
+
+/* Goal: an agent that goes away each time is tried RELAY_RESUMES_MAX times again and then denies.
+ */
+static void test_restarted_for_ever(void **state)
+{
+    struct host *h = *state;
+    host_begin(h);
+    h->person.reply = "123456";
+    host_listen(h, 8);
+    host_fork_agent(h, script_always_leaves, NULL, 4);
+    assert_int_equal(pam_authenticate(h->pamh, 0), PAM_AUTH_ERR);
+    host_agent_content(h);
+}
+
 #define V DIALOGUE_VERSION
 #define ALLOW_ALICE 13, 1, 0, DIALOGUE_ALLOW, 4, 5, 0, 'a', 'l', 'i', 'c', 'e'
 
@@ -575,6 +654,9 @@ int main(void)
         host_test(test_hanging),
         host_test(test_deadline_counts),
         host_test(test_closing_early),
+        host_test(test_restarted),
+        host_test(test_restarted_asks_anew),
+        host_test(test_restarted_for_ever),
         host_test(test_malformed),
         host_test(test_oversized),
         host_test(test_server_uid),
