@@ -19,6 +19,7 @@ at_exit() {
 }
 
 start_agent() {
+    : >"$DIR/out" # what the one before said is not to be taken for this one's
     "$COUNTERSIGN_BUILD/countersignd" --dev --dir "$DIR/dev" --listen "127.0.0.1:$PORT" >"$DIR/out" 2>&1 &
     AGENT=$!
     local i
@@ -228,6 +229,27 @@ check_reseal() {
     is "each was an alert" "$(grep -c '"type":"alert".*the unseal key is replaced' "$DIR/dev/audit.log")" 1
 }
 
+# Both requests wait for the agent when it looks again: the sealing must not pull the attempt away under the share.
+check_sealed_meanwhile() {
+    local i pids seal=(curl -sS -o /dev/null --max-time 30 --unix-socket "$DIR/dev/agent.sock" -X PUT -d '{}' http://localhost/v1/sys/seal)
+    for i in 1 2 3 4; do
+        call PUT sys/rekey/init '{"secret_shares":1,"secret_threshold":1,"require_verification":true}'
+        NONCE=$(get .nonce) pids=()
+        kill -STOP "$AGENT"
+        [[ $((i % 2)) == 1 ]] || { "${seal[@]}" & pids+=($!); sleep 0.1; }
+        curl -sS -o /dev/null --max-time 30 --unix-socket "$DIR/dev/agent.sock" -X PUT \
+            -d "{\"key\":\"$(cat "$DIR/dev/recovery-share")\",\"nonce\":\"$NONCE\"}" http://localhost/v1/sys/rekey/update &
+        pids+=($!)
+        sleep 0.1
+        [[ $((i % 2)) == 0 ]] || { "${seal[@]}" & pids+=($!); sleep 0.1; }
+        kill -CONT "$AGENT"
+        wait "${pids[@]}" || true
+        unseal_with "$DIR/new-key" >/dev/null || break
+    done
+    is "a rekey and a sealing at once: the agent lives, four times" "$i" 4
+    ok "and the old share holds" root_in_one_go
+}
+
 # --- Emergency codes ---------------------------------------------------------------------------------------
 
 service() { # NAME
@@ -379,6 +401,7 @@ main() {
     check_rekey_api
     check_rekey_cli
     check_reseal
+    check_sealed_meanwhile
     check_everyday
     check_locked
     check_sealed
