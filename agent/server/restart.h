@@ -8,9 +8,10 @@
 
 #include "server/agent.h"
 
-#define RESTART_KEY_MS 8000   /* how long the key is waited for */
-#define RESTART_DRAIN_MS 8000 /* how long the end may take; less than the unit's TimeoutStopSec=   \
-                               */
+#define RESTART_KEY_MS 8000 /* how long the key is waited for */
+#define RESTART_DRAIN_MS                                                                           \
+    8000 /* how long the end may take; less than the unit's TimeoutStopSec=                        \
+          */
 
 struct restart;
 
