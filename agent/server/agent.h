@@ -49,6 +49,7 @@ struct agent {
     char *audit_path;        /* NULL: no export */
     uid_t root_uid;          /* whose peers are root peers: 0, in dev mode the agent's own uid */
     bool dev;
+    bool activated; /* systemd passed the sockets */
     int64_t started_ms;
     struct lease_counts counts; /* for sys/status, which anybody may ask */
     int64_t counted_ms;         /* boot clock; 0: never */

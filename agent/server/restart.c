@@ -36,7 +36,9 @@ static int on_key_late(sd_event_source *s _unused_, uint64_t usec _unused_, void
 int restart_await_key(struct restart *e)
 {
     struct agent *a = e->agent;
-    if (vault_state(a->vault) != VAULT_SEALED)
+    /* Nobody brings it where people hold the key, or where no systemd started us. */
+    if (vault_state(a->vault) != VAULT_SEALED || vault_seal_kind(a->vault) != VAULT_SEAL_HOST ||
+        !a->activated)
         return 0;
     int r = sd_event_add_time_relative(a->loop, &e->key_by, CLOCK_MONOTONIC,
                                        RESTART_KEY_MS * 1000ULL, 0, on_key_late, e);

@@ -17,7 +17,8 @@ struct restart;
 
 int restart_new(struct agent *a, struct restart **out);
 void restart_free(struct restart *e);
-/* The sockets are there: if the store is sealed, its key is waited for. 0 or -errno. */
+/* The sockets are there: if the store is sealed and the host is to bring its key, that is waited
+ * for. 0 or -errno. */
 int restart_await_key(struct restart *e);
 /* Whether it is. */
 bool restart_awaits_key(const struct restart *e);

@@ -139,6 +139,7 @@ static int take_from_systemd(struct agent *a, const struct config *c, bool taken
 {
     char **names = NULL;
     int n = sd_listen_fds_with_names(1, &names), e = n < 0 ? n : 0;
+    a->activated = n > 0;
     for (int i = 0; i < n && e == 0; i++) {
         e = -ENOENT;
         for (int d = 0; d < DOORS && e == -ENOENT; d++) {
