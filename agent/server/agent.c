@@ -1,12 +1,17 @@
 #include "server/agent.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
+#include "base/clock.h"
 #include "base/encode.h"
 #include "lease/deadline.h"
+#include "server/journal.h"
+#include "server/logins.h"
+#include "server/metrics.h"
 #include "server/mount.h"
 #include "server/revoke.h"
 #include "server/rules.h"
@@ -47,7 +52,9 @@ static int load(struct agent *a)
 
 int agent_unsealed(struct agent *a)
 {
+    vault_lend(a->vault, true); /* a full disk must not keep it sealed */
     int e = load(a);
+    vault_lend(a->vault, false);
     if (e < 0) {
         sd_journal_print(LOG_ERR, "unsealed, but the rules can't be loaded (%s): sealed again",
                          strerror(-e));
@@ -55,7 +62,8 @@ int agent_unsealed(struct agent *a)
         return e;
     }
     revoke_sweep(a);
-    sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
+    journal_tell(JOURNAL_UNSEALED, LOG_NOTICE, NULL, "unsealed; instance %s",
+                 vault_instance(a->vault));
     return 0;
 }
 
@@ -69,13 +77,19 @@ void agent_seal(struct agent *a)
     vault_seal(a->vault);
     a->counted_ms = 0;
     revoke_forget_waiters();
-    sd_journal_print(LOG_NOTICE, "sealed");
+    logins_forget();
+    journal_tell(JOURNAL_SEALED, LOG_NOTICE, NULL, "sealed");
 }
 
 void agent_alert(struct agent *a, const char *event, const char *text)
 {
-    sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", LOG_WARNING, "COUNTERSIGN_ALERT=%s", event,
-                    NULL);
+    const struct journal_fields f = {.alert = event};
+    journal_tell(JOURNAL_ALERT, LOG_WARNING, &f, "%s", text);
+    metrics_count(METRICS_ALERTS);
+    a->alerts.last_ms = clock_wall_ms();
+    if (a->alerts.n++ == 0)
+        a->alerts.first_ms = a->alerts.last_ms;
+    snprintf(a->alerts.last, sizeof(a->alerts.last), "%s", event);
     if (!vault_in_turn(a->vault) || vault_state(a->vault) != VAULT_UNSEALED)
         return;
     _cleanup_buf_ struct buf shown = BUF_INIT(1024);

@@ -21,6 +21,13 @@ struct rules;  /* server/rules.h */
 struct mounts; /* server/mount.h */
 struct sessions_watch;
 
+/* For status and metrics: how often, since when, and what the last one was. */
+struct alerts {
+    uint64_t n;
+    int64_t first_ms, last_ms; /* wall time */
+    char last[64];
+};
+
 struct agent {
     sd_event *loop;
     struct vault *vault;
@@ -43,7 +50,9 @@ struct agent {
     int64_t started_ms;
     struct lease_counts counts; /* for sys/status, which anybody may ask */
     int64_t counted_ms;         /* boot clock; 0: never */
-    struct unseal_progress {    /* recovery shares given so far */
+    struct alerts alerts;
+    struct vault_alarm disk_told; /* server/disk.h: what was said of the disks */
+    struct unseal_progress {      /* recovery shares given so far */
         uint8_t share[255][VAULT_KEY_LEN + 1];
         unsigned n;
         char nonce[40];
