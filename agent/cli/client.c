@@ -16,6 +16,7 @@ struct client {
     char *base;   /* "http://localhost", without a trailing slash */
     struct curl_slist *headers;
     bool token;
+    long limit_s;
     CURL *curl;
 };
 
@@ -138,6 +139,7 @@ int client_new(const char *address, const char *token, struct client **out, char
     snprintf(why, whylen, "out of memory");
     if (!c)
         return -ENOMEM;
+    c->limit_s = CLIENT_TIMEOUT_S;
     r = set_address(c, address, why, whylen);
     if (r == 0)
         r = set_headers(c, token, why, whylen);
@@ -173,6 +175,11 @@ const char *client_address(const struct client *c)
 bool client_has_token(const struct client *c)
 {
     return c->token;
+}
+
+void client_limit(struct client *c, long seconds)
+{
+    c->limit_s = seconds;
 }
 
 static size_t receive(char *p, size_t size, size_t n, void *data)
@@ -243,7 +250,7 @@ static void set_request(struct client *c, const char *method, const struct buf *
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(h, CURLOPT_HTTPHEADER, c->headers);
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(h, CURLOPT_TIMEOUT, (long)CLIENT_TIMEOUT_S);
+    curl_easy_setopt(h, CURLOPT_TIMEOUT, c->limit_s);
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, r);
     if (c->socket)

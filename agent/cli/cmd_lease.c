@@ -62,6 +62,79 @@ static void add_lease(struct table *t, const json_t *lease)
                                        since, until, holder});
 }
 
+/* What depends on an account that can't be dropped, below the table. */
+static void put_objects(const json_t *leases)
+{
+    const json_t *l, *o;
+    size_t i, k;
+
+    json_array_foreach(leases, i, l)
+    {
+        const json_t *objects = json_object_get(l, "objects");
+
+        if (json_array_size(objects) == 0)
+            continue;
+        _cleanup_buf_ struct buf id = BUF_INIT(8192);
+        output_clean(&id, str_of(l, "id"));
+        printf("\n%s can't be dropped while these depend on its account:\n", buf_str(&id));
+        json_array_foreach(objects, k, o)
+        {
+            _cleanup_buf_ struct buf raw = BUF_INIT(4096), clean = BUF_INIT(8192);
+
+            output_value(&raw, o);
+            output_clean(&clean, buf_str(&raw));
+            printf("  %s\n", buf_str(&clean));
+        }
+    }
+    if (json_array_size(leases) > 0)
+        printf("\nDrop them, or give them to another role (REASSIGN OWNED BY ... TO ...), and it "
+               "goes by itself;\nat once with: countersign lease revoke ID\n");
+}
+
+static int print_quarantined(struct cli *c, const json_t *leases)
+{
+    static const char *const heads[] = {"Lease", "Held by", "State", "Since", "Until", "Tied to"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads));
+    const json_t *l;
+    size_t i;
+    int code;
+
+    json_array_foreach(leases, i, l) add_lease(t, l);
+    code = show_table(c, t);
+    if (code == EXIT_CODE_OK)
+        put_objects(leases);
+    return code;
+}
+
+/* Those of the answer that are quarantined, as a new array. */
+static json_t *only_quarantined(const json_t *answer)
+{
+    json_t *list = json_array(), *l;
+    size_t i;
+
+    json_array_foreach(json_object_get(answer, "leases"), i, l)
+    {
+        if (strcmp(str_of(l, "state"), "quarantined") == 0 && json_array_append(list, l) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static int list_quarantined(struct cli *c, const json_t *answer)
+{
+    _cleanup_json_ json_t *list = only_quarantined(answer);
+
+    if (!list)
+        return call_no_memory();
+    if (c->out.format == OUTPUT_JSON)
+        return output_json(list) < 0 ? call_no_memory() : EXIT_CODE_OK;
+    if (json_array_size(list) == 0)
+        return show_done(c, NULL, "No quarantined leases.");
+    return print_quarantined(c, list);
+}
+
 static int print_leases(struct cli *c, const json_t *answer, const char *prefix)
 {
     static const char *const heads[] = {"Lease", "Held by", "State", "Since", "Until", "Tied to"};
@@ -92,6 +165,8 @@ static int run_list(struct cli *c)
 
     if (code != EXIT_CODE_OK)
         return code;
+    if (args_bool(&c->args, "quarantined"))
+        return list_quarantined(c, reply_data(&r));
     if (show_plainly(c, &r, &shown))
         return shown;
     return print_leases(c, reply_data(&r), prefix ? prefix : args_pos(&c->args, 0));
@@ -174,6 +249,8 @@ static int run_revoke(struct cli *c)
 static const struct flag list_flags[] = {
     {"principal", FLAG_STRING, "user:NAME", "Only what this one holds"},
     {"prefix", FLAG_STRING, "PREFIX", "Only leases whose ID begins so"},
+    {"quarantined", FLAG_BOOL, NULL,
+     "Only accounts that can't be dropped, with what depends on them"},
     {"limit", FLAG_INT, "N", "How many at most (default 1000)"},
     {NULL, FLAG_BOOL, NULL, NULL},
 };

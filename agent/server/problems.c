@@ -130,6 +130,17 @@ static bool audit_failing(const struct problem_facts *f, char *out, size_t n)
     return f->audit_failing_ms != 0;
 }
 
+static bool audit_full(const struct problem_facts *f, char *out, size_t n)
+{
+    const struct vault_room *r = &f->health.audit;
+    char since[32];
+    snprintf(out, n,
+             "the audit log's disk is full since %s: free %lld MiB there; until then its lines wait "
+             "in the store, where that is not full, too",
+             ago(f, r->since_ms, since), (long long)((r->whole - r->reserve) / MIB + 2));
+    return r->full && !f->audit_failing_ms;
+}
+
 static bool audit_low(const struct problem_facts *f, char *out, size_t n)
 {
     const struct vault_room *r = &f->health.audit;
@@ -156,7 +167,8 @@ static const struct {
 } checks[] = {
     {not_initialised, true},   {sealed, true},       {store_broken, true},
     {store_full, true},        {no_reserve, true},   {store_low, true},
-    {audit_failing, false},    {audit_low, true},    {connector_away, false},
+    {audit_failing, false},
+    {audit_full, true},    {audit_low, true},    {connector_away, false},
     {revocations_wait, false}, {quarantined, false}, {rules_unreadable, false},
 };
 

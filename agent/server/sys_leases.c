@@ -82,7 +82,7 @@ int route_lease_lookup(struct request *r)
         return e;
     snprintf(r->lease_id, sizeof(r->lease_id), "%s", "");
     return request_data(
-        r, json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*}", "id",
+        r, json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*, s:O*}", "id",
                      json_str(l, "id"), "issue_time", stamp(json_int(l, "issued", 0)),
                      "expire_time", stamp(json_int(l, "expires", 0)), "last_renewal",
                      stamp(json_int(l, "last_renewal", 0)), "ttl",
@@ -90,7 +90,8 @@ int route_lease_lookup(struct request *r)
                      "renewable", json_bool(l, "renewable", false), "principal",
                      json_str(l, "principal"), "state", json_str(l, "state"), "lifetime",
                      json_object_get(l, "lifetime"), "revoke_error",
-                     json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL));
+                     json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL,
+                     "objects", json_object_get(l, "objects")));
 }
 
 struct listing {

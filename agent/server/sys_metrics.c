@@ -310,7 +310,7 @@ static const struct family {
     {"uptime_seconds", GAUGE, true, "Since the agent started.", uptime},
     {"resident_memory_bytes", GAUGE, true, "Memory that the agent occupies.", resident},
     {"initialized", GAUGE, true, "1: the store was initialised.", is_initialised},
-    {"sealed", GAUGE, true, "1: the store is sealed and nobody is let in.", is_sealed},
+    {"sealed", GAUGE, true, "1: the store is sealed.", is_sealed},
     {"logins_total", COUNTER, true, "PAM hooks answered.", logins},
     {"lockouts_total", COUNTER, true, "Logins refused for too many wrong answers.", lockouts},
     {"alerts_total", COUNTER, true, "Alerts raised.", alert_count},

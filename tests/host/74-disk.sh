@@ -110,7 +110,7 @@ log_full() {
     ok "the audit log's disk is filled" fill /var/log/countersign
     ok "to the brim" nothing_free /var/log/countersign
     ok "changes go on: their lines wait in the store" put_secrets
-    eventually 5 "status says since when, and what to do" status_says 'audit log can.t be written since .*free space'
+    eventually 5 "status says since when, and what to do" status_says 'audit log.s disk is full since .*: free [0-9]+ MiB'
     ok "it is an alert" inside journalctl -q -n 1 COUNTERSIGN_ALERT="audit log not written"
     like "told in the journal" "$OUT" 'wait in the store'
     ok "people get in" way_in
@@ -148,7 +148,7 @@ var_full() {
     ok "people get in after that, too" way_in
     ok "the metrics say so" inside curl -sf --unix-socket "$SOCKET" "http://localhost/v1/sys/metrics?format=prometheus"
     like "in a number" "$OUT" '^countersign_disk_full\{what="store"\} 1$'
-    answer=$(inside journalctl -q COUNTERSIGN_USER=ada COUNTERSIGN_SERVICE=sudo -o json -n 1)
+    answer=$(inside journalctl -q COUNTERSIGN_USER=ada COUNTERSIGN_SERVICE=sudo COUNTERSIGN_HOOK=auth -o json -n 1)
     like "the journal can be asked for a person" "$answer" '"COUNTERSIGN_RESULT" *: *"allowed"'
     like "and tells from where" "$(inside journalctl -q COUNTERSIGN_USER=ada COUNTERSIGN_SERVICE=sshd -o json -n 1)" \
         '"COUNTERSIGN_RHOST" *: *"127.0.0.1"'
@@ -231,16 +231,26 @@ read_only() {
     ok "people get in" way_in
     ok "the disk has an error: the kernel makes it read-only" bash -c 'echo 1 >"$1"' sh "$trigger"
     fails "a change is refused" put_secret readonly
-    like "clearly" "$OUT" 'read-only file system; nothing was changed'
+    like "clearly" "$OUT" '(read-only file system|store failed); nothing was changed'
     next_code ada
     exits 255 "a code can't be spent, so nobody gets in by one" try_login ada < <(password_answer ada && code_answer "$TOTP")
     ok "status says what it is" status_says 'store can.t be written since '
     ok "and so does the journal" inside journalctl -q -n 1 COUNTERSIGN_ALERT="store not written"
     ok "the disk is mended" mend_disk
     eventually 20 "the agent is back" inside countersign status
-    ok "people get in" way_in
+    ok "the code was not spent: it lets her in now" login_with ada < <(password_answer ada && code_answer "$TOTP")
     ok "what was there is there" secret_is after
     ok "the chain is whole" chain_whole
+}
+
+# --- Who may watch while it is sealed ----------------------------------------------------------------------
+
+watch_sealed() {
+    ok "the store is sealed" op PUT sys/seal
+    ok "root sees that it is" api GET "sys/metrics?format=prometheus"
+    like "in the metrics" "$OUT" '^countersign_sealed 1$'
+    fails "nobody else does" ask_api shop "sys/metrics?format=prometheus"
+    like "and is told why" "$OUT" 'only root'
 }
 
 set_up
@@ -248,4 +258,5 @@ log_full
 var_full
 room_again
 read_only
+watch_sealed
 finish
