@@ -11,11 +11,13 @@ static const char *str_of(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-static char *list_query(const char *principal, int64_t limit)
+static char *list_query(const char *principal, bool quarantined, int64_t limit)
 {
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
 
     buf_putf(&b, "limit=%" JSON_INTEGER_FORMAT, (json_int_t)limit);
+    if (quarantined)
+        buf_puts(&b, "&state=quarantined");
     if (principal) {
         buf_puts(&b, "&principal=");
         client_escape(&b, principal, false);
@@ -106,33 +108,12 @@ static int print_quarantined(struct cli *c, const json_t *leases)
     return code;
 }
 
-/* Those of the answer that are quarantined, as a new array. */
-static json_t *only_quarantined(const json_t *answer)
-{
-    json_t *list = json_array(), *l;
-    size_t i;
-
-    json_array_foreach(json_object_get(answer, "leases"), i, l)
-    {
-        if (strcmp(str_of(l, "state"), "quarantined") == 0 && json_array_append(list, l) < 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return list;
-}
-
 static int list_quarantined(struct cli *c, const json_t *answer)
 {
-    _cleanup_json_ json_t *list = only_quarantined(answer);
+    const json_t *list = json_object_get(answer, "leases");
 
-    if (!list)
-        return call_no_memory();
-    if (c->out.format == OUTPUT_JSON)
-        return output_json(list) < 0 ? call_no_memory() : EXIT_CODE_OK;
-    if (json_array_size(list) == 0)
-        return show_done(c, NULL, "No quarantined leases.");
-    return print_quarantined(c, list);
+    return json_array_size(list) ? print_quarantined(c, list)
+                                 : show_done(c, NULL, "No quarantined leases.");
 }
 
 static int print_leases(struct cli *c, const json_t *answer, const char *prefix)
@@ -159,16 +140,17 @@ static int run_list(struct cli *c)
 {
     const char *prefix = args_str(&c->args, "prefix");
     _cleanup_secret_ char *query =
-        list_query(args_str(&c->args, "principal"), args_int(&c->args, "limit", 1000));
+        list_query(args_str(&c->args, "principal"), args_bool(&c->args, "quarantined"),
+                   args_int(&c->args, "limit", 1000));
     _cleanup_reply_ struct reply r = {0};
     int code = query ? call(c, "GET", "sys/leases", query, NULL, &r) : call_no_memory(), shown;
 
     if (code != EXIT_CODE_OK)
         return code;
-    if (args_bool(&c->args, "quarantined"))
-        return list_quarantined(c, reply_data(&r));
     if (show_plainly(c, &r, &shown))
         return shown;
+    if (args_bool(&c->args, "quarantined"))
+        return list_quarantined(c, reply_data(&r));
     return print_leases(c, reply_data(&r), prefix ? prefix : args_pos(&c->args, 0));
 }
 

@@ -81,6 +81,15 @@ void agent_seal(struct agent *a)
     journal_tell(JOURNAL_SEALED, LOG_NOTICE, NULL, "sealed");
 }
 
+int agent_count_leases(struct agent *a)
+{
+    int64_t now = clock_boot_ms();
+    if (a->counted_ms && now - a->counted_ms < 1000)
+        return 0;
+    a->counted_ms = now;
+    return lease_counts(a->leases, &a->counts);
+}
+
 void agent_alert(struct agent *a, const char *event, const char *text)
 {
     const struct journal_fields f = {.alert = event};

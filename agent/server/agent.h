@@ -69,6 +69,9 @@ int agent_unsealed(struct agent *a);
 void agent_seal(struct agent *a);
 /* Opens the audit log's file (again, on SIGHUP), and says what is wrong with it. */
 void agent_open_audit(struct agent *a);
+/* Brings a->counts up to date. Counting looks at every lease that waits, and anybody may ask for
+ * it: once a second is enough. 0 or -errno. Needs an unsealed vault. */
+int agent_count_leases(struct agent *a);
 /* An alert: a journal entry at warning level with fields, and (in a turn, unsealed) an audit line.
  */
 void agent_alert(struct agent *a, const char *event, const char *text);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "server/link.h"
 #include "server/rules.h"
+#include "vault/record.h"
 
 #define TEXT_MAX 400
 #define LOW_SPACE 4 /* times the reserve: less than that is said before it is too late */
@@ -134,10 +135,11 @@ static bool audit_full(const struct problem_facts *f, char *out, size_t n)
 {
     const struct vault_room *r = &f->health.audit;
     char since[32];
-    snprintf(out, n,
-             "the audit log's disk is full since %s: free %lld MiB there; until then its lines wait "
-             "in the store, where that is not full, too",
-             ago(f, r->since_ms, since), (long long)((r->whole - r->reserve) / MIB + 2));
+    snprintf(
+        out, n,
+        "the audit log's disk is full since %s: free %lld MiB there; until then its lines wait "
+        "in the store, where that is not full, too",
+        ago(f, r->since_ms, since), (long long)((r->whole - r->reserve) / MIB + 2));
     return r->full && !f->audit_failing_ms;
 }
 
@@ -158,6 +160,14 @@ static bool rules_unreadable(const struct problem_facts *f, char *out, size_t n)
     return broken > 0;
 }
 
+static bool rows_broken(const struct problem_facts *f, char *out, size_t n)
+{
+    snprintf(out, n,
+             "rows of the store failed their authentication and are passed over: somebody changed "
+             "it, or the disk did: journalctl -u countersignd, countersign audit verify");
+    return record_passed_over(f->agent->vault) > 0;
+}
+
 /* --- The table
  * -------------------------------------------------------------------------------------- */
 
@@ -165,11 +175,13 @@ static const struct {
     problem_fn is;
     bool sealed_too; /* asked while the store is not open as well */
 } checks[] = {
-    {not_initialised, true},   {sealed, true},       {store_broken, true},
-    {store_full, true},        {no_reserve, true},   {store_low, true},
-    {audit_failing, false},
-    {audit_full, true},    {audit_low, true},    {connector_away, false},
-    {revocations_wait, false}, {quarantined, false}, {rules_unreadable, false},
+    {not_initialised, true},   {sealed, true},
+    {store_broken, true},      {store_full, true},
+    {no_reserve, true},        {store_low, true},
+    {audit_failing, false},    {audit_full, true},
+    {audit_low, true},         {connector_away, false},
+    {revocations_wait, false}, {quarantined, false},
+    {rules_unreadable, false}, {rows_broken, false},
 };
 
 json_t *problems_find(const struct problem_facts *f)

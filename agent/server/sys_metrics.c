@@ -241,6 +241,11 @@ static void rules_unreadable(struct page *p)
     put_plain(p, (double)rules_broken(p->agent->rules));
 }
 
+static void broken_rows(struct page *p)
+{
+    put_plain(p, (double)record_passed_over(p->agent->vault));
+}
+
 /* The first two parts of a row's pattern: "sys/leases", "auth/token"; "engine" for the mounts'. */
 static void family_of(const struct route *row, char *out, size_t n)
 {
@@ -333,6 +338,8 @@ static const struct family {
      audit_failing},
     {"sessions", GAUGE, false, "Login sessions.", session_count},
     {"tokens", GAUGE, false, "Tokens.", token_count},
+    {"broken_rows_total", COUNTER, false,
+     "Rows passed over because they failed their authentication.", broken_rows},
     {"unreadable_rules", GAUGE, false, "Policies and bindings that can't be read.",
      rules_unreadable},
 };
@@ -411,7 +418,8 @@ static int gather(struct page *p)
     vault_health(v, &p->health);
     if (!p->open)
         return 0;
-    int e = lease_counts(p->agent->leases, &p->leases);
+    int e = agent_count_leases(p->agent);
+    p->leases = p->agent->counts;
     if (e >= 0)
         e = record_count(v, RECORD_SESSION, &p->sessions);
     if (e >= 0)

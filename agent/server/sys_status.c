@@ -18,16 +18,6 @@ static json_t *stamp_or_null(int64_t ms)
     return json_string(text);
 }
 
-/* Counting looks at every lease that waits, and anybody may ask: once a second is enough. */
-static int count_leases(struct agent *a)
-{
-    int64_t now = clock_boot_ms();
-    if (a->counted_ms && now - a->counted_ms < 1000)
-        return 0;
-    a->counted_ms = now;
-    return lease_counts(a->leases, &a->counts);
-}
-
 static json_t *room(const struct vault_room *r)
 {
     return json_pack("{s:I, s:I, s:I, s:b, s:o}", "free", (json_int_t)r->free, "reserve",
@@ -59,7 +49,7 @@ int route_status(struct request *r)
     if (!open)
         a->counts = (struct lease_counts){0};
     if (open) {
-        if (count_leases(a) < 0 || audit_head(a->vault, &seq, mac) < 0 ||
+        if (agent_count_leases(a) < 0 || audit_head(a->vault, &seq, mac) < 0 ||
             record_count(a->vault, RECORD_SESSION, &sessions) < 0)
             return -EIO;
         audit_export_state(a->vault, &f.audit_waiting, &f.audit_failing_ms);
