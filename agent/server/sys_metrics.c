@@ -246,16 +246,19 @@ static void broken_rows(struct page *p)
     put_plain(p, (double)record_passed_over(p->agent->vault));
 }
 
-/* The first two parts of a row's pattern: "sys/leases", "auth/token"; "engine" for the mounts'. */
-static void family_of(const struct route *row, char *out, size_t n)
+/* The first two parts of a row's pattern: "sys/leases", "auth/token"; none for the mounts'. */
+static size_t family_len(const char *pattern)
 {
     size_t len = 0, slashes = 0;
-    const char *s = row->pattern;
-    while (s[len] && s[len] != '{' && !(s[len] == '/' && ++slashes == 2))
+    while (pattern[len] && pattern[len] != '{' && !(pattern[len] == '/' && ++slashes == 2))
         len++;
-    if (len && s[len - 1] == '/')
-        len--;
-    snprintf(out, n, "%.*s", (int)(len ? len : 6), len ? s : "engine");
+    return len && pattern[len - 1] == '/' ? len - 1 : len;
+}
+
+static bool same_family(const char *a, const char *b)
+{
+    size_t n = family_len(a);
+    return n == family_len(b) && memcmp(a, b, n) == 0;
 }
 
 static void put_requests(struct page *p, const char *family, const uint64_t sum[METRICS_STATUSES])
@@ -284,16 +287,17 @@ static void requests(struct page *p)
     uint64_t none[METRICS_STATUSES] = {0};
     for (size_t i = 0; i < n; i++) {
         uint64_t sum[METRICS_STATUSES] = {0};
-        char family[64], other[64];
+        const char *pattern = all[i].pattern;
+        char family[64] = "engine";
         bool first = true;
-        family_of(&all[i], family, sizeof(family));
         for (size_t j = 0; j < n; j++) {
-            family_of(&all[j], other, sizeof(other));
-            if (strcmp(family, other) != 0)
+            if (!same_family(pattern, all[j].pattern))
                 continue;
             first &= j >= i;
             add_row(sum, j);
         }
+        if (family_len(pattern))
+            snprintf(family, sizeof(family), "%.*s", (int)family_len(pattern), pattern);
         if (first)
             put_requests(p, family, sum);
     }
