@@ -41,10 +41,10 @@ static int hook(void **state)
 
 static int setup(void **state)
 {
+    disk_full = false;
     if (fixture_setup(state) < 0)
         return -1;
     f = *state;
-    disk_full = false;
     refused = 0;
     frees_at = VAULT_RESERVE_STORE - 1;
     return vault_reserve(f->v, f->db, f->log);
