@@ -58,12 +58,16 @@ database() {
 
 # --- Metrics -------------------------------------------------------------------------------------------
 
+page_has() { # REGEX: leases are counted once a second
+    far_get 'sys/metrics?format=prometheus' "$(cat "$DIR/agent/root-token")" && grep -E "$1" "$DIR/page"
+}
+
 metrics() {
     local reader
     is "Prometheus gets its own form" "$(far_get 'sys/metrics?format=prometheus' "$(cat "$DIR/agent/root-token")")" \
         "200 text/plain; version=0.0.4; charset=utf-8"
     ok "which a strict reader takes" "$STAGE_LIB/check-metrics" <"$DIR/page"
-    like "the lease is counted" "$(cat "$DIR/page")" '^countersign_leases\{state="active"\} 1$'
+    eventually 3 "the lease is counted" page_has '^countersign_leases\{state="active"\} 1$'
     like "commits are measured" "$(cat "$DIR/page")" '^countersign_commit_seconds_count [1-9]'
     like "requests by family and status" "$(cat "$DIR/page")" '^countersign_requests_total\{family="engine",status="200"\} [1-9]'
     unlike "no name and no address is in it" "$(grep -v '^#' "$DIR/page")" "$ME|127\.0\.0\.1|shop"
