@@ -122,7 +122,7 @@ static void put_disk(const json_t *s)
             continue;
         put_bytes(json_integer_value(json_object_get(one, "free")), bytes, sizeof(bytes));
         used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s free %s", used ? ", " : "",
-                                 json_is_true(json_object_get(one, "full")) ? "FULL:" : bytes,
+                                 json_is_true(json_object_get(one, "full")) ? "nothing" : bytes,
                                  shown[i]);
         if (used >= sizeof(line))
             break;
@@ -140,11 +140,15 @@ static void put_alerts(const json_t *s)
 
     if (json_integer_value(json_object_get(alerts, "count")) == 0)
         return;
+    output_when(json_object_get(alerts, "since"), when, sizeof(when));
+    snprintf(line, sizeof(line), "%" JSON_INTEGER_FORMAT "%s%s",
+             json_integer_value(json_object_get(alerts, "count")), when[0] ? ", the first " : "",
+             when);
+    put_line("Alerts", line);
     output_clean(&clean, last ? last : "?");
     output_when(json_object_get(alerts, "last"), when, sizeof(when));
-    snprintf(line, sizeof(line), "%" JSON_INTEGER_FORMAT ", the last %s: %.100s",
-             json_integer_value(json_object_get(alerts, "count")), when, buf_str(&clean));
-    put_line("Alerts", line);
+    snprintf(line, sizeof(line), "%s: %.100s", when, buf_str(&clean));
+    put_line("Last alert", line);
 }
 
 /* A sentence in lines that fit the terminal, the later ones indented. */
