@@ -45,8 +45,8 @@ static bool store_broken(const struct problem_facts *f, char *out, size_t n)
     int e = f->health.error;
     snprintf(out, n,
              "the store can't be written since %s (%s), so nobody gets in and nothing changes: "
-             "mend the disk of %s; if it was remounted: systemctl restart countersignd",
-             ago(f, f->health.error_since_ms, since), strerror(-e), "/var/lib/countersign");
+             "mend the disk that it lies on, then: systemctl restart countersignd",
+             ago(f, f->health.error_since_ms, since), strerror(-e));
     return e && e != -ENOSPC && !f->health.store.full;
 }
 
