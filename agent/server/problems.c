@@ -44,7 +44,7 @@ static bool store_broken(const struct problem_facts *f, char *out, size_t n)
     char since[32];
     int e = f->health.error;
     snprintf(out, n,
-             "the store can't be written since %s (%s), so nobody gets in and nothing changes: "
+             "the store has not been writable for %s (%s), so nobody gets in and nothing changes: "
              "mend the disk that it lies on, then: systemctl restart countersignd",
              ago(f, f->health.error_since_ms, since), strerror(-e));
     return e && e != -ENOSPC && !f->health.store.full;
@@ -55,7 +55,7 @@ static bool store_full(const struct problem_facts *f, char *out, size_t n)
     const struct vault_room *r = &f->health.store;
     char since[32];
     snprintf(out, n,
-             "the store's disk is full since %s: logins go on (%lld of %lld MiB kept back for "
+             "the store's disk has been full for %s: logins go on (%lld of %lld MiB kept back for "
              "them), other changes are refused: free %lld MiB there, the rest goes by itself",
              ago(f, r->since_ms, since), (long long)(r->reserve / MIB), (long long)(r->whole / MIB),
              (long long)((r->whole - r->reserve) / MIB + 2));
@@ -124,7 +124,7 @@ static bool audit_failing(const struct problem_facts *f, char *out, size_t n)
 {
     char since[32];
     snprintf(out, n,
-             "the audit log can't be written since %s, %llu lines wait in the store: free space "
+             "the audit log has not been writable for %s, %llu lines wait in the store: free space "
              "or mend %s",
              ago(f, f->audit_failing_ms, since), (unsigned long long)f->audit_waiting,
              f->agent->audit_path ? f->agent->audit_path : "its path");
@@ -137,7 +137,7 @@ static bool audit_full(const struct problem_facts *f, char *out, size_t n)
     char since[32];
     snprintf(
         out, n,
-        "the audit log's disk is full since %s: free %lld MiB there; until then its lines wait "
+        "the audit log's disk has been full for %s: free %lld MiB there; until then its lines wait "
         "in the store, where that is not full, too",
         ago(f, r->since_ms, since), (long long)((r->whole - r->reserve) / MIB + 2));
     return r->full && !f->audit_failing_ms;

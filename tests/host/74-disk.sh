@@ -110,7 +110,7 @@ log_full() {
     ok "the audit log's disk is filled" fill /var/log/countersign
     ok "to the brim" nothing_free /var/log/countersign
     ok "changes go on: their lines wait in the store" put_secrets
-    eventually 5 "status says since when, and what to do" status_says 'audit log.s disk is full since .*: free [0-9]+ MiB'
+    eventually 5 "status says since when, and what to do" status_says 'audit log.s disk has been full for .*: free [0-9]+ MiB'
     ok "it is an alert" inside journalctl -q -n 1 COUNTERSIGN_ALERT="audit log not written"
     like "told in the journal" "$OUT" 'wait in the store'
     ok "people get in" way_in
@@ -140,7 +140,7 @@ var_full() {
     like "in Vault's form, with what to do" "$(cat "$TAP_OUTPUT.put" 2>/dev/null)" '"errors":.*full; nothing was changed: free space'
     ok "ssh with a code and sudo work" way_in
     like "and sudo was root's" "$OUT" root
-    ok "out of what was kept back" status_says "store.s disk is full since .* of 8 MiB kept back"
+    ok "out of what was kept back" status_says "store.s disk has been full for .* of 8 MiB kept back"
     ok "a change is still refused" refused_clearly
     ok "that is an alert" inside journalctl -q -n 1 COUNTERSIGN_ALERT="store disk full"
     ok "the agent restarts on the full disk" inside systemctl restart countersignd
@@ -234,7 +234,7 @@ read_only() {
     like "clearly" "$OUT" '(read-only file system|store failed); nothing was changed'
     next_code ada
     exits 255 "a code can't be spent, so nobody gets in by one" try_login ada < <(password_answer ada && code_answer "$TOTP")
-    ok "status says what it is" status_says 'store can.t be written since '
+    ok "status says what it is" status_says 'store has not been writable for '
     ok "and so does the journal" inside journalctl -q -n 1 COUNTERSIGN_ALERT="store not written"
     ok "the disk is mended" mend_disk
     eventually 20 "the agent is back" inside countersign status
