@@ -70,7 +70,7 @@ UNIT_SRC := $(call src,tests/unit)
 
 LIBS_AGENT := -lsystemd -lsqlite3 -lsodium -ljansson -loath -lpthread
 LIBS_CONNECTOR := -lpq -lsodium -ljansson -lsystemd
-LIBS_CLI := -lcurl -ljansson -lqrencode -lsodium
+LIBS_CLI := -lcurl -ljansson -lqrencode -lsodium -lncursesw
 
 PROGRAMS := $(B)/countersignd $(B)/countersign-connector $(B)/countersign
 MODULE := $(B)/pam_countersign.so

@@ -20,6 +20,8 @@
 #include "server/break_glass.h"
 #include "server/config.h"
 #include "server/dev.h"
+#include "server/disk.h"
+#include "server/metrics.h"
 #include "server/restart.h"
 #include "server/mount.h"
 #include "server/pam.h"
@@ -39,6 +41,7 @@ static void on_commit(void *data)
 {
     struct agent *a = data;
     watch_committed(a->watch);
+    disk_look(a);
 }
 
 /* After a lost turn the rules and mounts in memory are read again: they must agree with the store.
@@ -46,6 +49,8 @@ static void on_commit(void *data)
 static void on_commit_failed(void *data)
 {
     struct agent *a = data;
+    metrics_count(METRICS_TURNS_LOST);
+    disk_look(a);
     if (vault_state(a->vault) != VAULT_UNSEALED)
         return;
     (void)rules_load(a->rules, a->vault);
@@ -138,6 +143,8 @@ static int make_agent(struct agent *a, const struct config *c)
             fprintf(stderr, "countersignd: the store %s can't be opened: %s\n", c->store,
                     why[0] ? why : strerror(-e));
     }
+    if (e >= 0)
+        e = vault_reserve(a->vault, c->store, c->audit_log);
     if (e >= 0)
         e = make_workers(a);
     if (e >= 0)

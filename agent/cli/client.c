@@ -16,6 +16,7 @@ struct client {
     char *base;   /* "http://localhost", without a trailing slash */
     struct curl_slist *headers;
     bool token;
+    long limit_s;
     CURL *curl;
 };
 
@@ -138,6 +139,7 @@ int client_new(const char *address, const char *token, struct client **out, char
     snprintf(why, whylen, "out of memory");
     if (!c)
         return -ENOMEM;
+    c->limit_s = CLIENT_TIMEOUT_S;
     r = set_address(c, address, why, whylen);
     if (r == 0)
         r = set_headers(c, token, why, whylen);
@@ -173,6 +175,11 @@ const char *client_address(const struct client *c)
 bool client_has_token(const struct client *c)
 {
     return c->token;
+}
+
+void client_limit(struct client *c, long seconds)
+{
+    c->limit_s = seconds;
 }
 
 static size_t receive(char *p, size_t size, size_t n, void *data)
@@ -232,9 +239,10 @@ static int put_url(struct client *c, const char *path, const char *query, struct
 }
 
 /* An agent that can't start leaves who asks waiting in its socket, which is systemd's. */
-static long patience(const char *path)
+static long patience(const struct client *c, const char *path)
 {
-    return strcmp(path, "sys/seal-status") == 0 ? CLIENT_ALIVE_S : CLIENT_TIMEOUT_S;
+    long alive = strcmp(path, "sys/seal-status") == 0 ? CLIENT_ALIVE_S : CLIENT_TIMEOUT_S;
+    return c->limit_s < alive ? c->limit_s : alive;
 }
 
 static void set_request(struct client *c, const char *method, const char *path,
@@ -249,7 +257,7 @@ static void set_request(struct client *c, const char *method, const char *path,
     curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(h, CURLOPT_HTTPHEADER, c->headers);
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(h, CURLOPT_TIMEOUT, patience(path));
+    curl_easy_setopt(h, CURLOPT_TIMEOUT, patience(c, path));
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, r);
     if (c->socket)

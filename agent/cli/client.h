@@ -36,6 +36,9 @@ const char *client_address(const struct client *c);
 /* Whether requests carry a token. */
 bool client_has_token(const struct client *c);
 
+/* How many seconds a request may take from now on (CLIENT_TIMEOUT_S at first). */
+void client_limit(struct client *c, long seconds);
+
 /* One request. path is below /v1/ and not yet escaped ("secret/a b"); query is ready ("limit=5") or
  * NULL; body may be NULL. 0 when any HTTP answer came; else -errno with why: -ENOENT,
  * -ECONNREFUSED, -EACCES for a socket that is not there, not listened to, not ours; -ETIMEDOUT;

@@ -11,11 +11,13 @@ static const char *str_of(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-static char *list_query(const char *principal, int64_t limit)
+static char *list_query(const char *principal, bool quarantined, int64_t limit)
 {
     _cleanup_buf_ struct buf b = BUF_INIT(4096);
 
     buf_putf(&b, "limit=%" JSON_INTEGER_FORMAT, (json_int_t)limit);
+    if (quarantined)
+        buf_puts(&b, "&state=quarantined");
     if (principal) {
         buf_puts(&b, "&principal=");
         client_escape(&b, principal, false);
@@ -62,6 +64,58 @@ static void add_lease(struct table *t, const json_t *lease)
                                        since, until, holder});
 }
 
+/* What depends on an account that can't be dropped, below the table. */
+static void put_objects(const json_t *leases)
+{
+    const json_t *l, *o;
+    size_t i, k;
+
+    json_array_foreach(leases, i, l)
+    {
+        const json_t *objects = json_object_get(l, "objects");
+
+        if (json_array_size(objects) == 0)
+            continue;
+        _cleanup_buf_ struct buf id = BUF_INIT(8192);
+        output_clean(&id, str_of(l, "id"));
+        printf("\n%s can't be dropped while these depend on its account:\n", buf_str(&id));
+        json_array_foreach(objects, k, o)
+        {
+            _cleanup_buf_ struct buf raw = BUF_INIT(4096), clean = BUF_INIT(8192);
+
+            output_value(&raw, o);
+            output_clean(&clean, buf_str(&raw));
+            printf("  %s\n", buf_str(&clean));
+        }
+    }
+    if (json_array_size(leases) > 0)
+        printf("\nDrop them, or give them to another role (REASSIGN OWNED BY ... TO ...), and it "
+               "goes by itself;\nat once with: countersign lease revoke ID\n");
+}
+
+static int print_quarantined(struct cli *c, const json_t *leases)
+{
+    static const char *const heads[] = {"Lease", "Held by", "State", "Since", "Until", "Tied to"};
+    struct table *t = table_new(heads, ARRAY_LEN(heads));
+    const json_t *l;
+    size_t i;
+    int code;
+
+    json_array_foreach(leases, i, l) add_lease(t, l);
+    code = show_table(c, t);
+    if (code == EXIT_CODE_OK)
+        put_objects(leases);
+    return code;
+}
+
+static int list_quarantined(struct cli *c, const json_t *answer)
+{
+    const json_t *list = json_object_get(answer, "leases");
+
+    return json_array_size(list) ? print_quarantined(c, list)
+                                 : show_done(c, NULL, "No quarantined leases.");
+}
+
 static int print_leases(struct cli *c, const json_t *answer, const char *prefix)
 {
     static const char *const heads[] = {"Lease", "Held by", "State", "Since", "Until", "Tied to"};
@@ -86,7 +140,8 @@ static int run_list(struct cli *c)
 {
     const char *prefix = args_str(&c->args, "prefix");
     _cleanup_secret_ char *query =
-        list_query(args_str(&c->args, "principal"), args_int(&c->args, "limit", 1000));
+        list_query(args_str(&c->args, "principal"), args_bool(&c->args, "quarantined"),
+                   args_int(&c->args, "limit", 1000));
     _cleanup_reply_ struct reply r = {0};
     int code = query ? call(c, "GET", "sys/leases", query, NULL, &r) : call_no_memory(), shown;
 
@@ -94,6 +149,8 @@ static int run_list(struct cli *c)
         return code;
     if (show_plainly(c, &r, &shown))
         return shown;
+    if (args_bool(&c->args, "quarantined"))
+        return list_quarantined(c, reply_data(&r));
     return print_leases(c, reply_data(&r), prefix ? prefix : args_pos(&c->args, 0));
 }
 
@@ -174,6 +231,8 @@ static int run_revoke(struct cli *c)
 static const struct flag list_flags[] = {
     {"principal", FLAG_STRING, "user:NAME", "Only what this one holds"},
     {"prefix", FLAG_STRING, "PREFIX", "Only leases whose ID begins so"},
+    {"quarantined", FLAG_BOOL, NULL,
+     "Only accounts that can't be dropped, with what depends on them"},
     {"limit", FLAG_INT, "N", "How many at most (default 1000)"},
     {NULL, FLAG_BOOL, NULL, NULL},
 };

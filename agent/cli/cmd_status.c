@@ -96,6 +96,81 @@ static void put_audit(const json_t *s)
     put_line("Audit", line);
 }
 
+static void put_bytes(json_int_t n, char *out, size_t size)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)n;
+    size_t i = 0;
+
+    for (; v >= 1024 && i + 1 < ARRAY_LEN(units); i++)
+        v /= 1024;
+    snprintf(out, size, i && v < 10 ? "%.1f %s" : "%.0f %s", v, units[i]);
+}
+
+static void put_disk(const json_t *s)
+{
+    static const char *const names[] = {"store", "audit"};
+    static const char *const shown[] = {"for the store", "for the audit log"};
+    const json_t *disk = json_object_get(s, "disk");
+    char line[256] = "", bytes[32];
+    size_t used = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const json_t *one = json_object_get(disk, names[i]);
+
+        if (json_integer_value(json_object_get(one, "reserve_whole")) == 0)
+            continue;
+        put_bytes(json_integer_value(json_object_get(one, "free")), bytes, sizeof(bytes));
+        used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s free %s", used ? ", " : "",
+                                 json_is_true(json_object_get(one, "full")) ? "nothing" : bytes,
+                                 shown[i]);
+        if (used >= sizeof(line))
+            break;
+    }
+    if (used)
+        put_line("Disk", line);
+}
+
+static void put_alerts(const json_t *s)
+{
+    const json_t *alerts = json_object_get(s, "alerts");
+    const char *last = json_string_value(json_object_get(alerts, "last_event"));
+    _cleanup_buf_ struct buf clean = BUF_INIT(1024);
+    char line[200], when[64];
+
+    if (json_integer_value(json_object_get(alerts, "count")) == 0)
+        return;
+    output_when(json_object_get(alerts, "since"), when, sizeof(when));
+    snprintf(line, sizeof(line), "%" JSON_INTEGER_FORMAT "%s%s",
+             json_integer_value(json_object_get(alerts, "count")), when[0] ? ", the first " : "",
+             when);
+    put_line("Alerts", line);
+    output_clean(&clean, last ? last : "?");
+    output_when(json_object_get(alerts, "last"), when, sizeof(when));
+    snprintf(line, sizeof(line), "%s: %.100s", when, buf_str(&clean));
+    put_line("Last alert", line);
+}
+
+/* A sentence in lines that fit the terminal, the later ones indented. */
+static void put_wrapped(const struct output *o, const char *text)
+{
+    size_t room = o->width > 20 ? o->width - 4 : 0;
+
+    while (room && strlen(text) > room) {
+        size_t n = room;
+
+        while (n > 0 && text[n] != ' ')
+            n--;
+        if (n == 0)
+            break;
+        printf("%.*s\n    ", (int)n, text);
+        text += n + 1;
+    }
+    printf("%s\n", text);
+}
+
+#define SHOWN_MAX 5 /* so that all of it fits on a screen */
+
 static void put_problems(struct cli *c, const json_t *problems)
 {
     const json_t *p;
@@ -109,9 +184,15 @@ static void put_problems(struct cli *c, const json_t *problems)
     {
         _cleanup_buf_ struct buf clean = BUF_INIT(8192);
 
+        if (c->out.width && i == SHOWN_MAX) {
+            printf("  and %zu more: countersign status -field=problems\n",
+                   json_array_size(problems) - i);
+            break;
+        }
         output_clean(&clean, json_is_string(p) ? json_string_value(p) : "?");
-        printf("  %s%s%s %s\n", output_color(&c->out, OUTPUT_WARN), output_mark(&c->out, false),
-               output_color(&c->out, OUTPUT_PLAIN), buf_str(&clean));
+        printf("  %s%s%s ", output_color(&c->out, OUTPUT_WARN), output_mark(&c->out, false),
+               output_color(&c->out, OUTPUT_PLAIN));
+        put_wrapped(&c->out, buf_str(&clean));
     }
 }
 
@@ -150,7 +231,9 @@ static void put_screen(struct cli *c, const json_t *s)
         put_value("Connector", json_object_get(s, "connector"));
         put_value("Sessions", json_object_get(s, "sessions"));
         put_audit(s);
+        put_alerts(s);
     }
+    put_disk(s);
     put_problems(c, json_object_get(s, "problems"));
     if (json_array_size(json_object_get(s, "problems")) == 0)
         put_next(s);

@@ -26,5 +26,6 @@ extern const struct command cmd_secrets_rows[];
 extern const struct command cmd_session_rows[];
 extern const struct command cmd_status_rows[];
 extern const struct command cmd_token_rows[];
+extern const struct command cmd_top_rows[];
 
 #endif

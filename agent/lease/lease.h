@@ -139,6 +139,8 @@ int lease_next_due(struct leases *l, int64_t *due_ms); /* 0, LEASE_E_NONE */
 typedef int (*lease_fn)(const json_t *lease, void *data);
 int lease_each(struct leases *l, const char *principal, const char *prefix, size_t limit,
                lease_fn fn, void *data);
+/* The same for those of a state ("quarantined"). */
+int lease_each_state(struct leases *l, const char *state, size_t limit, lease_fn fn, void *data);
 int lease_count_session(struct leases *l, const char *session_id, int64_t *n);
 
 struct lease_counts {

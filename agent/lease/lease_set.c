@@ -59,6 +59,17 @@ int lease_each(struct leases *l, const char *principal, const char *prefix, size
     return e == ENOUGH ? 0 : e;
 }
 
+int lease_each_state(struct leases *l, const char *state, size_t limit, lease_fn fn, void *data)
+{
+    struct visit v = {.limit = limit, .fn = fn, .data = data};
+    if (!state[0] || strlen(state) > RECORD_ID_MAX)
+        return 0;
+    int e = record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, state, 0, visit_one, &v, NULL);
+    if (v.failed < 0)
+        return v.failed;
+    return e == ENOUGH ? 0 : e;
+}
+
 /* --- Revoking all of a kind ----------------------------------------------------------------------
  */
 

@@ -1,14 +1,19 @@
 #include "server/agent.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
+#include "base/clock.h"
 #include "base/encode.h"
 #include "lease/deadline.h"
 #include "server/break_glass.h"
 #include "server/lockout.h"
+#include "server/journal.h"
+#include "server/logins.h"
+#include "server/metrics.h"
 #include "server/mount.h"
 #include "server/quorum.h"
 #include "server/restart.h"
@@ -52,7 +57,9 @@ static int load(struct agent *a)
 
 int agent_unsealed(struct agent *a)
 {
+    vault_lend(a->vault, true); /* a full disk must not keep it sealed */
     int e = load(a);
+    vault_lend(a->vault, false);
     if (e < 0) {
         sd_journal_print(LOG_ERR, "unsealed, but the rules can't be loaded (%s): sealed again",
                          strerror(-e));
@@ -63,7 +70,8 @@ int agent_unsealed(struct agent *a)
     if (vault_state(a->vault) != VAULT_UNSEALED) /* by a request that waited for that turn */
         return 0;
     revoke_sweep(a);
-    sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
+    journal_tell(JOURNAL_UNSEALED, LOG_NOTICE, NULL, "unsealed; instance %s",
+                 vault_instance(a->vault));
     restart_keyed(a->restart);
     return 0;
 }
@@ -81,13 +89,28 @@ void agent_seal(struct agent *a)
     vault_seal(a->vault);
     a->counted_ms = 0;
     revoke_forget_waiters();
-    sd_journal_print(LOG_NOTICE, "sealed");
+    logins_forget();
+    journal_tell(JOURNAL_SEALED, LOG_NOTICE, NULL, "sealed");
+}
+
+int agent_count_leases(struct agent *a)
+{
+    int64_t now = clock_boot_ms();
+    if (a->counted_ms && now - a->counted_ms < 1000)
+        return 0;
+    a->counted_ms = now;
+    return lease_counts(a->leases, &a->counts);
 }
 
 void agent_alert(struct agent *a, const char *event, const char *text)
 {
-    sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", LOG_WARNING, "COUNTERSIGN_ALERT=%s", event,
-                    NULL);
+    const struct journal_fields f = {.alert = event};
+    journal_tell(JOURNAL_ALERT, LOG_WARNING, &f, "%s", text);
+    metrics_count(METRICS_ALERTS);
+    a->alerts.last_ms = clock_wall_ms();
+    if (a->alerts.n++ == 0)
+        a->alerts.first_ms = a->alerts.last_ms;
+    snprintf(a->alerts.last, sizeof(a->alerts.last), "%s", event);
     if (!vault_in_turn(a->vault) || vault_state(a->vault) != VAULT_UNSEALED)
         return;
     _cleanup_buf_ struct buf shown = BUF_INIT(1024);

@@ -27,6 +27,12 @@ struct sessions_watch;
 
 /* What is known of people who are locked out: server/lockout.c. */
 enum agent_locks { AGENT_LOCKS_UNKNOWN = 0, AGENT_LOCKS_NONE, AGENT_LOCKS_SOME };
+/* For status and metrics: how often, since when, and what the last one was. */
+struct alerts {
+    uint64_t n;
+    int64_t first_ms, last_ms; /* wall time */
+    char last[64];
+};
 
 struct agent {
     sd_event *loop;
@@ -53,6 +59,8 @@ struct agent {
     int64_t started_ms;
     struct lease_counts counts; /* for sys/status, which anybody may ask */
     int64_t counted_ms;         /* boot clock; 0: never */
+    struct alerts alerts;
+    struct vault_alarm disk_told; /* server/disk.h: what was said of the disks */
     /* server/quorum.h: shares given so far; NULL: none */
     struct quorum *unsealing;
     struct quorum_rooting *rooting;
@@ -70,6 +78,9 @@ int agent_unsealed(struct agent *a);
 void agent_seal(struct agent *a);
 /* Opens the audit log's file (again, on SIGHUP), and says what is wrong with it. */
 void agent_open_audit(struct agent *a);
+/* Brings a->counts up to date. Counting looks at every lease that waits, and anybody may ask for
+ * it: once a second is enough. 0 or -errno. Needs an unsealed vault. */
+int agent_count_leases(struct agent *a);
 /* An alert: a journal entry at warning level with fields, and (in a turn, unsealed) an audit line.
  */
 void agent_alert(struct agent *a, const char *event, const char *text);

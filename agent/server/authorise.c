@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/pipeline.h"
+#include "server/polling.h"
 #include "server/rules.h"
 
 static void set_why(struct decision *d, const char *text)
@@ -110,7 +111,9 @@ int pipeline_authorise(struct request *r)
     if (r->decision.locked) /* not even for themselves, or as root on their behalf */
         return deny(r);
     if (!r->allowed && (flags & ROUTE_ROOT_OR_CAP) && r->root_peer && !r->has_token) {
-        request_alert(r, "root used a route without a binding");
+        bool looks = (flags & ROUTE_WATCH) && (flags & ROUTE_QUIET);
+        if (!looks && !polling_again(r))
+            request_alert(r, "root used a route without a binding");
         r->allowed = true;
         return 0;
     }

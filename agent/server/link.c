@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "server/journal.h"
 
 struct call {
     struct call *next;
@@ -146,7 +147,8 @@ static void hang_up(struct link *l, const char *why)
 {
     if (l->fd < 0)
         return;
-    sd_journal_print(LOG_WARNING, "connector: connection closed: %s", why);
+    const struct journal_fields f = {.result = "down"};
+    journal_tell(JOURNAL_CONNECTOR, LOG_WARNING, &f, "connector: connection closed: %s", why);
     l->source = sd_event_source_disable_unref(l->source);
     close(l->fd);
     l->fd = -1;
@@ -168,6 +170,8 @@ static void greet(struct link *l, const json_t *frame)
         if (c->frame.len > 0 && !c->result)
             send_frame(l, c);
     }
+    const struct journal_fields f = {.result = "up"};
+    journal_tell(JOURNAL_CONNECTOR, LOG_INFO, &f, "connector: connected");
     if (l->on_up)
         l->on_up(l->up_data);
 }

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
-#include "server/login.h"
+#include "server/logins.h"
 #include "server/people.h"
 #include "server/watch.h"
 
@@ -108,22 +108,6 @@ static void send_text(struct dialogue *d, enum dialogue_type type, enum dialogue
     send_record(d, &r);
 }
 
-/* Names are what somebody typed, perhaps far away: no line of theirs may pass for another. */
-static void tell_journal(const struct login *l)
-{
-    _cleanup_buf_ struct buf service = BUF_INIT(DIALOGUE_NAME_MAX + 1);
-    _cleanup_buf_ struct buf user = BUF_INIT(DIALOGUE_NAME_MAX + 1);
-    _cleanup_buf_ struct buf why = BUF_INIT(sizeof(l->why));
-    bool fine = l->verdict == DIALOGUE_ALLOW || l->verdict == DIALOGUE_IGNORE;
-    encode_printable(&service, l->service, DIALOGUE_NAME_MAX);
-    encode_printable(&user, l->user, DIALOGUE_NAME_MAX);
-    encode_printable(&why, l->why[0] ? l->why : "-", sizeof(l->why) - 1);
-    sd_journal_send("MESSAGE=%s for %s by %s: verdict %d: %s", buf_str(&service), buf_str(&user),
-                    l->peer.comm, (int)l->verdict, buf_str(&why), "PRIORITY=%d",
-                    fine ? LOG_INFO : LOG_NOTICE, "COUNTERSIGN_USER=%s", buf_str(&user),
-                    "COUNTERSIGN_SERVICE=%s", buf_str(&service), NULL);
-}
-
 static void send_verdict(struct dialogue *d)
 {
     struct login *l = &d->login;
@@ -136,7 +120,7 @@ static void send_verdict(struct dialogue *d)
     if (l->verdict == DIALOGUE_ALLOW && l->new_handle[0])
         dialogue_put_str(&r, DIALOGUE_TAG_HANDLE, l->new_handle);
     send_record(d, &r);
-    tell_journal(l);
+    logins_told(l);
     hang_up(d);
 }
 
@@ -256,13 +240,20 @@ static void step_done(void *data, int error)
         next(d);
 }
 
+/* What is kept back on a full disk is for those whom root lets in: anybody can knock at the user
+ * socket, and each knock is a line in the log. */
+static enum turn_class class_of(const struct dialogue *d)
+{
+    return d->login.user_socket ? TURN_API : TURN_PAM;
+}
+
 static void step(struct dialogue *d, int (*fn)(struct login *l))
 {
     struct stepping *s = calloc(1, sizeof(*s));
     if (s) {
         *s = (struct stepping){.dialogue = d, .fn = fn};
         d->busy = true;
-        if (turn_add(d->server->agent->turn, TURN_PAM, step_run, step_done, s) == 0)
+        if (turn_add(d->server->agent->turn, class_of(d), step_run, step_done, s) == 0)
             return;
         d->busy = false;
         free(s);

@@ -28,8 +28,12 @@ static void fail(struct request *r, int error)
         const char *text;
     } known[] = {
         {-EACCES, 503, "the agent is sealed; unseal it with: countersign operator unseal"},
-        {-ENOSPC, 500, "the disk that holds the agent's store is full; nothing was changed"},
-        {-EROFS, 500, "the agent's store is on a read-only file system; nothing was changed"},
+        {-ENOSPC, 500,
+         "the disk that holds the agent's store is full; nothing was changed: free space there and "
+         "try again (countersign status)"},
+        {-EROFS, 500,
+         "the agent's store is on a read-only file system; nothing was changed: make it writable "
+         "and restart countersignd"},
         {-EBADMSG, 500,
          "a stored row failed its authentication: the store was changed from outside; "
          "see the agent's journal"},
@@ -266,7 +270,7 @@ static void outside_audited(void *data, int error)
 /* Rows that answer while sealed run outside a turn: status, init, unseal. */
 static void run_outside(struct request *r)
 {
-    bool root = r->route->flags & ROUTE_ROOT_PEER;
+    bool root = r->route->flags & (ROUTE_ROOT_PEER | ROUTE_WATCH);
     int e = root ? admit_root(r) : 0;
     if (e == 0)
         e = check_body(r);
@@ -274,7 +278,10 @@ static void run_outside(struct request *r)
         e = r->route->handler(r);
     if (e < 0)
         fail(r, e);
-    if (!root || turn_add(r->agent->turn, TURN_API, audit_outside, outside_audited, r) < 0)
+    bool told = root && !(r->route->flags & ROUTE_QUIET);
+    /* Root's unsealing is written down even on a full disk. */
+    enum turn_class c = r->root_peer ? TURN_PAM : TURN_API;
+    if (!told || turn_add(r->agent->turn, c, audit_outside, outside_audited, r) < 0)
         finish(r);
 }
 
@@ -294,6 +301,13 @@ static struct request *request_new(struct agent *a, struct http_exchange *x)
     return r;
 }
 
+/* Root may look at some of it before the store is open. */
+static bool looks_while_sealed(const struct request *r)
+{
+    unsigned both = ROUTE_WATCH | ROUTE_QUIET;
+    return (r->route->flags & both) == both && vault_state(r->agent->vault) != VAULT_UNSEALED;
+}
+
 static void on_request(struct http_exchange *x, void *data)
 {
     struct request *r = request_new(data, x);
@@ -308,7 +322,7 @@ static void on_request(struct http_exchange *x, void *data)
         finish(r);
         return;
     }
-    if (r->route->flags & ROUTE_OUTSIDE)
+    if (r->route->flags & ROUTE_OUTSIDE || looks_while_sealed(r))
         run_outside(r);
     else
         pipeline_identify(r, identified);

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/metrics.h"
 #include "server/pipeline.h"
+#include "server/polling.h"
 #include "vault/audit.h"
 
 #define REPLY_MAX (8 * HTTP_BODY_MAX)
@@ -42,6 +44,8 @@ int pipeline_audit(struct request *r)
 {
     if ((r->route->flags & ROUTE_QUIET) || vault_state(r->agent->vault) != VAULT_UNSEALED)
         return 0;
+    if (!request_refused(r) && polling_again(r))
+        return 0;
     /* What a 400 says may quote the body, which never goes into the log. */
     const json_t *first = status_of(r) == 400 ? NULL : json_array_get(r->errors, 0);
     _cleanup_json_ json_t *fields = json_pack(
@@ -54,7 +58,8 @@ int pipeline_audit(struct request *r)
         "binding", or_null(r->decision.binding), "policy", or_null(r->decision.policy), "lease",
         or_null(r->lease_id), "issued", json_string_value(json_object_get(r->auth, "accessor")),
         "status", status_of(r), "error", json_string_value(first));
-    return fields ? audit_append(r->agent->vault, "request", fields) : -ENOMEM;
+    int e = fields ? audit_append(r->agent->vault, "request", fields) : -ENOMEM;
+    return e < 0 || request_refused(r) ? e : polling_told(r);
 }
 
 /* --- The answer
@@ -143,13 +148,23 @@ static void put_errors(struct buf *b, const struct request *r)
     buf_puts(b, "}\n");
 }
 
+static void count(const struct request *r, int status)
+{
+    size_t n;
+    const struct route *all = routes_all(&n);
+    metrics_request(r->route ? (size_t)(r->route - all) : METRICS_ROWS, status);
+}
+
 void pipeline_reply(struct request *r)
 {
     _cleanup_buf_ struct buf body = BUF_INIT(REPLY_MAX);
     int status = status_of(r);
     bool bare = r->route && (r->route->flags & ROUTE_BARE);
     bool has_data = r->data || r->raw_data.len;
-    if (bare && r->data && !r->errors && status != 204)
+    bool page = r->content_type && status == 200;
+    if (page)
+        buf_put(&body, r->raw_data.data, r->raw_data.len);
+    else if (bare && r->data && !r->errors && status != 204)
         json_put(&body, r->data);
     else if (request_refused(r) && !(has_data && json_array_size(r->errors) == 0))
         put_errors(&body, r);
@@ -159,8 +174,11 @@ void pipeline_reply(struct request *r)
         buf_reset(&body);
         buf_puts(&body, "{\"errors\":[\"the answer does not fit into memory\"]}\n");
         status = 500;
+        page = false;
     }
-    http_reply(r->exchange, status, body.len ? "application/json" : NULL, &body, NULL);
+    count(r, status);
+    const char *type = page ? r->content_type : body.len ? "application/json" : NULL;
+    http_reply(r->exchange, status, type, &body, NULL);
     r->exchange = NULL;
 }
 

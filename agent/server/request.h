@@ -36,6 +36,9 @@ enum route_flag {
     ROUTE_OUTSIDE = 1 << 10, /* runs outside a turn, sealed or not (status, init, unseal) */
     ROUTE_ENGINE = 1 << 11,  /* an engine answers: the capability follows from the verb */
     ROUTE_CHECK = 1 << 12,   /* takes ?check=true: done in full, compared, and taken back again */
+    ROUTE_WATCH =
+        1 << 13, /* looked at again and again: the same process leaves a line (and root
+                  * an alert) a minute. With ROUTE_QUIET: none, and root may, sealed too */
 };
 
 struct request;
@@ -102,9 +105,10 @@ struct request {
     char lease_id[LEASE_ID_MAX];
     int64_t lease_duration;
     bool renewable;
-    bool gone;      /* the client hung up */
-    unsigned items; /* turn items that will still come back to it */
-    void *state;    /* the handler's own, while it waits */
+    const char *content_type; /* not NULL: raw_data is the whole body, of this type */
+    bool gone;                /* the client hung up */
+    unsigned items;           /* turn items that will still come back to it */
+    void *state;              /* the handler's own, while it waits */
     void (*state_free)(void *state);
     request_fn resume; /* what request_resume() runs, in a turn */
 };

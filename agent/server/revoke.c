@@ -8,6 +8,8 @@
 #include <systemd/sd-journal.h>
 
 #include "base/clock.h"
+#include "server/journal.h"
+#include "server/metrics.h"
 #include "server/mount.h"
 #include "vault/audit.h"
 
@@ -157,6 +159,7 @@ struct revocation {
     char id[LEASE_ID_MAX];
     enum lease_outcome outcome;
     char error[400];
+    int64_t tried; /* attempts before this one */
     json_t *objects;
 };
 
@@ -174,9 +177,29 @@ static int record(void *data)
     return e < 0 ? e : 0;
 }
 
+/* To the journal, as to the audit log: at the 1st, 2nd, 4th, 8th … attempt. */
+static void tell_outcome(const struct revocation *x)
+{
+    static const enum metrics_counter counter[] = {[LEASE_RETRY] = METRICS_REVOKE_RETRY,
+                                                   [LEASE_GONE] = METRICS_REVOKED,
+                                                   [LEASE_QUARANTINE] = METRICS_QUARANTINED};
+    const struct journal_fields f = {.lease = x->id,
+                                     .result = x->outcome == LEASE_RETRY ? "waits" : "quarantined"};
+    bool waits = x->outcome == LEASE_RETRY;
+    metrics_count(counter[x->outcome]);
+    if (x->outcome == LEASE_GONE || ((x->tried + 1) & x->tried) != 0)
+        return;
+    journal_tell(waits ? JOURNAL_REVOCATION_WAITS : JOURNAL_QUARANTINED, LOG_WARNING, &f,
+                 waits ? "lease %s: its revocation waits, and is tried again: %s"
+                       : "lease %s: its account has no login any more, but can't be dropped: %s",
+                 x->id, x->error);
+}
+
 static void recorded(void *data, int error)
 {
     struct revocation *x = data;
+    if (!error)
+        tell_outcome(x);
     if (error) /* the claim runs out, and it is tried again */
         sd_journal_print(LOG_ERR, "lease %s: its revocation could not be recorded: %s", x->id,
                          strerror(-error));
@@ -251,6 +274,7 @@ void revoke_start(const char *id, const json_t *lease, void *data)
         return; /* the claim runs out, and it is tried again */
     x->agent = data;
     snprintf(x->id, sizeof(x->id), "%s", id);
+    x->tried = json_int(lease, "attempts", 0);
     if (!ask_engine(x, lease))
         finish(x);
 }

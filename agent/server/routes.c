@@ -27,6 +27,8 @@ static const struct route rows[] = {
     {GET, "sys/health", 0, BARE, NULL, route_health},
     {GET, "sys/leader", 0, BARE, NULL, route_leader},
     {GET, "sys/status", 0, BARE & ~ROUTE_BARE, NULL, route_status},
+    {GET, "sys/metrics", ACL_READ, ROUTE_ROOT_OR_CAP | ROUTE_WATCH | ROUTE_QUIET, NULL,
+     route_metrics},
     {PUT, "sys/rotate", WRITE, ROUTE_SUDO, NULL, route_rotate},
 
     /* other keys */
@@ -98,7 +100,8 @@ static const struct route rows[] = {
     {GET, "sys/internal/ui/mounts/{path...}", 0, ROUTE_SELF, NULL, route_ui_mount},
 
     /* leases */
-    {GET, "sys/leases", ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL, route_lease_list},
+    {GET, "sys/leases", ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP | ROUTE_WATCH, NULL,
+     route_lease_list},
     {GET, "sys/leases/count", ACL_READ, 0, NULL, route_lease_count},
     {PUT, "sys/leases/lookup", WRITE, ROUTE_SELF_OR_CAP, route_fields_lease, route_lease_lookup},
     {LIST, "sys/leases/lookup", ACL_LIST, ROUTE_SUDO, NULL, route_lease_tree},
@@ -140,7 +143,9 @@ static const struct route rows[] = {
      route_factor_reset},
     {DEL, "sys/factors/{user}/{type}", ACL_DELETE, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL,
      route_factor_remove},
-    {GET, "sys/sessions", ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP, NULL, route_sessions},
+    {GET, "sys/sessions", ACL_READ, ROUTE_SELF_OR_CAP | ROUTE_ROOT_OR_CAP | ROUTE_WATCH, NULL,
+     route_sessions},
+    {GET, "sys/logins", ACL_READ, ROUTE_ROOT_OR_CAP | ROUTE_WATCH, NULL, route_logins},
     {GET, "sys/audit/head", ACL_READ, ROUTE_ROOT_OR_CAP | ROUTE_QUIET, NULL, route_audit_head},
     {PUT, "sys/audit/verify", WRITE | ACL_READ, ROUTE_ROOT_OR_CAP | ROUTE_QUIET,
      route_fields_audit_verify, route_audit_verify},

@@ -15,7 +15,6 @@ int route_unseal(struct request *r);
 int route_seal(struct request *r);
 int route_health(struct request *r);
 int route_leader(struct request *r);
-int route_status(struct request *r);
 int route_rotate(struct request *r);
 
 /* sys_generate_root.c */
@@ -40,6 +39,12 @@ int route_reseal_cancel(struct request *r);
 int route_break_glass_list(struct request *r);
 int route_break_glass_make(struct request *r);
 int route_break_glass_revoke(struct request *r);
+/* sys_status.c */
+int route_status(struct request *r);
+int route_logins(struct request *r);
+
+/* sys_metrics.c */
+int route_metrics(struct request *r);
 
 /* sys_rules.c */
 int route_policy_list(struct request *r);

@@ -47,8 +47,8 @@ int route_break_glass_make(struct request *r)
     int e = refuse_locked(r, user);
     if (e != 0)
         return e < 0 ? e : 0;
-    e = break_glass_make(r->agent->vault, user, (unsigned)json_int(r->body, "count", 4),
-                             r->now_ms, &codes);
+    e = break_glass_make(r->agent->vault, user, (unsigned)json_int(r->body, "count", 4), r->now_ms,
+                         &codes);
     if (e == BREAK_GLASS_E_FULL)
         return request_error(r, 400, "there are %d emergency codes at most: revoke others first",
                              BREAK_GLASS_ALL_MAX);

@@ -82,20 +82,23 @@ int route_lease_lookup(struct request *r)
         return e;
     snprintf(r->lease_id, sizeof(r->lease_id), "%s", "");
     return request_data(
-        r, json_pack("{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*}", "id",
-                     json_str(l, "id"), "issue_time", stamp(json_int(l, "issued", 0)),
-                     "expire_time", stamp(json_int(l, "expires", 0)), "last_renewal",
-                     stamp(json_int(l, "last_renewal", 0)), "ttl",
-                     (json_int_t)seconds_left(l, r->lease_ms), "path", json_str(l, "path"),
-                     "renewable", json_bool(l, "renewable", false), "principal",
-                     json_str(l, "principal"), "state", json_str(l, "state"), "lifetime",
-                     json_object_get(l, "lifetime"), "revoke_error",
-                     json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL));
+        r,
+        json_pack(
+            "{s:s, s:o, s:o, s:o, s:I, s:s, s:b, s:s, s:s, s:O*, s:s*, s:O*}", "id",
+            json_str(l, "id"), "issue_time", stamp(json_int(l, "issued", 0)), "expire_time",
+            stamp(json_int(l, "expires", 0)), "last_renewal", stamp(json_int(l, "last_renewal", 0)),
+            "ttl", (json_int_t)seconds_left(l, r->lease_ms), "path", json_str(l, "path"),
+            "renewable", json_bool(l, "renewable", false), "principal", json_str(l, "principal"),
+            "state", json_str(l, "state"), "lifetime", json_object_get(l, "lifetime"),
+            "revoke_error", json_str_or(l, "last_error", "")[0] ? json_str(l, "last_error") : NULL,
+            "objects",
+            json_array_size(json_object_get(l, "objects")) ? json_object_get(l, "objects") : NULL));
 }
 
 struct listing {
     struct request *request;
     json_t *list;
+    const char *state; /* NULL: any */
     size_t limit;
     bool truncated;
 };
@@ -103,6 +106,8 @@ struct listing {
 static int add_lease(const json_t *l, void *data)
 {
     struct listing *x = data;
+    if (x->state && strcmp(x->state, json_str_or(l, "state", "")) != 0)
+        return 0;
     if (json_array_size(x->list) >= x->limit) {
         x->truncated = true;
         return 0;
@@ -126,15 +131,24 @@ static size_t limit_of(struct request *r)
     return n > 0 && n <= LIST_MAX ? (size_t)n : LIST_MAX;
 }
 
+/* What needs somebody is found by its state, without looking at all the others. */
+static int visit(struct listing *x, const char *principal, const char *prefix)
+{
+    struct leases *l = x->request->agent->leases;
+    if (x->state && !principal && !prefix)
+        return lease_each_state(l, x->state, x->limit + 1, add_lease, x);
+    return lease_each(l, principal, prefix, x->state ? 0 : x->limit + 1, add_lease, x);
+}
+
 int route_lease_list(struct request *r)
 {
-    const char *principal = request_query(r, "principal"), *prefix = request_query(r, "prefix");
+    const char *principal = request_query(r, "principal");
     if (!r->allowed)
         principal = r->principal;
     _cleanup_json_ json_t *list = json_array();
-    struct listing x = {.request = r, .list = list, .limit = limit_of(r)};
-    int e = list ? lease_each(r->agent->leases, principal, prefix, x.limit + 1, add_lease, &x)
-                 : -ENOMEM;
+    struct listing x = {
+        .request = r, .list = list, .state = request_query(r, "state"), .limit = limit_of(r)};
+    int e = list ? visit(&x, principal, request_query(r, "prefix")) : -ENOMEM;
     if (e < 0)
         return e;
     return request_data(r, json_pack("{s:O, s:b}", "leases", list, "truncated", x.truncated));

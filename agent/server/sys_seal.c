@@ -1,4 +1,4 @@
-/* sys/init, seal-status, unseal, seal, health, leader, status, rotate. */
+/* sys/init, seal-status, unseal, seal, health, leader, rotate. */
 #include <countersign/api.h>
 #include <errno.h>
 #include <sodium.h>
@@ -95,98 +95,6 @@ int route_health(struct request *r)
                                      "replication_dr_mode", "disabled", "server_time_utc",
                                      (json_int_t)clock_wall_s(), "version", COUNTERSIGN_VERSION,
                                      "cluster_id", vault_instance(r->agent->vault)));
-}
-
-static json_t *stamp_or_null(int64_t ms)
-{
-    char text[CLOCK_STAMP_LEN];
-    if (!ms)
-        return json_null();
-    clock_stamp(ms, 0, text);
-    return json_string(text);
-}
-
-static void problem(json_t *list, bool is, const char *fmt, ...) _printf_(3, 4);
-static void problem(json_t *list, bool is, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    if (!is)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    (void)json_array_append_new(list, json_string(text));
-}
-
-static json_t *find_problems(struct request *r, const struct lease_counts *c, int64_t audit_failing)
-{
-    struct agent *a = r->agent;
-    json_t *list = json_array();
-    const char *why_waiting = r->root_peer ? c->last_error : "countersign lease list";
-    enum vault_state s = vault_state(a->vault);
-    problem(list, s == VAULT_UNINITIALISED,
-            "not initialised: run as root: countersign operator init -operator=group:NAME");
-    problem(list, s == VAULT_SEALED, "sealed: run as root: countersign operator unseal");
-    if (s != VAULT_UNSEALED)
-        return list;
-    problem(list, !link_up(a->link),
-            "the connector is not connected, no database account can be made or dropped: systemctl "
-            "status countersign-connector");
-    problem(list, c->oldest_waiting_ms != 0,
-            "revocations wait and are tried again by themselves: %s", why_waiting);
-    problem(list, c->quarantined > 0,
-            "%lld accounts can't be dropped because objects depend on them (they can't log in): "
-            "countersign lease list",
-            (long long)c->quarantined);
-    problem(list, audit_failing != 0, "the audit log can't be written: free space or mend %s",
-            a->audit_path ? a->audit_path : "its path");
-    problem(list, rules_broken(a->rules) > 0,
-            "%zu policies or bindings can't be read any more and grant nothing: write them again",
-            rules_broken(a->rules));
-    return list;
-}
-
-/* Counting looks at every lease that waits, and anybody may ask: once a second is enough. */
-static int count_leases(struct agent *a)
-{
-    int64_t now = clock_boot_ms();
-    if (a->counted_ms && now - a->counted_ms < 1000)
-        return 0;
-    a->counted_ms = now;
-    return lease_counts(a->leases, &a->counts);
-}
-
-/* For the person at the terminal, before anything else works: no secrets, no names. */
-int route_status(struct request *r)
-{
-    struct agent *a = r->agent;
-    const struct lease_counts *c = &a->counts;
-    uint64_t seq = 0, waiting = 0;
-    uint8_t mac[VAULT_HASH_LEN];
-    int64_t failing = 0, sessions = 0;
-    bool open = vault_state(a->vault) == VAULT_UNSEALED;
-    if (!open)
-        a->counts = (struct lease_counts){0};
-    if (open) {
-        if (count_leases(a) < 0 || audit_head(a->vault, &seq, mac) < 0 ||
-            record_count(a->vault, RECORD_SESSION, &sessions) < 0)
-            return -EIO;
-        audit_export_state(a->vault, &waiting, &failing);
-    }
-    return request_data(
-        r, json_pack(
-               "{s:s, s:s, s:b, s:b, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o, s:s, s:I, s:{s:I, s:I, "
-               "s:o}, s:o}",
-               "version", COUNTERSIGN_VERSION, "instance", vault_instance(a->vault), "initialized",
-               vault_state(a->vault) != VAULT_UNINITIALISED, "sealed", !open, "since",
-               stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c->pending, "active",
-               (json_int_t)c->active, "revoking", (json_int_t)c->revoking, "quarantined",
-               (json_int_t)c->quarantined, "revocations_waiting", (json_int_t)c->revoking,
-               "oldest_waiting", stamp_or_null(c->oldest_waiting_ms), "connector",
-               link_up(a->link) ? "up" : "down", "sessions", (json_int_t)sessions, "audit", "seq",
-               (json_int_t)seq, "waiting", (json_int_t)waiting, "failing_since",
-               stamp_or_null(failing), "problems", find_problems(r, c, failing)));
 }
 
 /* --- Init

@@ -4,6 +4,8 @@
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
+#include "server/metrics.h"
+
 #define TURN_PRIORITY (-50)
 
 struct item {
@@ -127,12 +129,12 @@ static int run_item(struct turn *t, struct item *i)
     return vault_undo(t->vault);
 }
 
-/* Moves all queued items into one list, PAM first. */
-static struct item *gather(struct turn *t)
+/* Moves the queued items of these classes into one list. */
+static struct item *gather(struct turn *t, enum turn_class from, enum turn_class to)
 {
     struct queue all;
     queue_clear(&all);
-    for (int c = 0; c < TURN_CLASSES; c++) {
+    for (int c = (int)from; c <= (int)to; c++) {
         if (!t->queue[c].first)
             continue;
         *all.last = t->queue[c].first;
@@ -142,13 +144,24 @@ static struct item *gather(struct turn *t)
     return all.first;
 }
 
+/* What waits for the disk is measured. */
+static int commit(struct turn *t)
+{
+    bool durable = vault_changed(t->vault);
+    int64_t begin = durable ? metrics_now_us() : 0;
+    int r = vault_commit(t->vault);
+    if (durable && r >= 0)
+        metrics_commit(metrics_now_us() - begin);
+    return r;
+}
+
 static int run_all(struct turn *t, struct item *items)
 {
     int r = vault_begin(t->vault);
     for (struct item *i = items; i && r >= 0; i = i->next)
         r = run_item(t, i);
     if (r >= 0)
-        r = vault_commit(t->vault);
+        r = commit(t);
     if (r >= 0)
         return 0;
     if (vault_in_turn(t->vault))
@@ -161,12 +174,11 @@ static int run_all(struct turn *t, struct item *items)
     return r;
 }
 
-void turn_now(struct turn *t)
+static void run_classes(struct turn *t, enum turn_class from, enum turn_class to)
 {
-    struct item *items = t->running ? NULL : gather(t);
+    struct item *items = gather(t, from, to);
     if (!items)
         return;
-    t->running = true;
     int failed = run_all(t, items);
     if (!failed)
         effects_run(t->effects);
@@ -178,6 +190,19 @@ void turn_now(struct turn *t)
     }
     if (!failed && t->on_commit)
         t->on_commit(t->commit_data);
+}
+
+/* PAM's items have a transaction of their own: a full disk is no reason to keep people out (they
+ * are lent what is kept back for that), and nobody else's request can make theirs fail. */
+void turn_now(struct turn *t)
+{
+    if (t->running)
+        return;
+    t->running = true;
+    vault_lend(t->vault, true);
+    run_classes(t, TURN_PAM, TURN_PAM);
+    vault_lend(t->vault, false);
+    run_classes(t, TURN_API, TURN_BACKGROUND);
     t->running = false;
     for (int c = 0; c < TURN_CLASSES; c++) {
         if (t->queue[c].first)

@@ -2,7 +2,8 @@
  *
  * Work that reads or changes the store is queued as an item and runs in the next turn: each item
  * inside its own mark, all inside one transaction; then one commit, then the effects, then each
- * item's done(). PAM items run before API items. A failed commit fails every item of its turn. */
+ * item's done(). A failed commit fails every item of its turn. PAM items have a turn of their own,
+ * before the others', and are lent what is kept back on the disk (vault_lend()). */
 #ifndef COUNTERSIGN_SERVER_TURN_H
 #define COUNTERSIGN_SERVER_TURN_H
 

@@ -39,6 +39,7 @@ struct watch {
     struct leader *leaders;
     int64_t swept_ms;
     bool queued;
+    bool started; /* what was under way before the start has been taken up again */
     bool tick_failed, export_failed; /* said already */
 };
 
@@ -212,6 +213,15 @@ static int sweep(struct watch *w, int64_t now)
     return e;
 }
 
+/* Tried with each tick until it has worked: the disk may be full at first. */
+static int start(struct watch *w)
+{
+    struct dead d = {
+        .agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
+    int e = session_each(w->agent->vault, end_if_dead, &d);
+    return e < 0 ? e : lease_restart(w->agent->leases, clock_lease_ms());
+}
+
 static int tick_turn(void *data)
 {
     struct watch *w = data;
@@ -225,8 +235,10 @@ static int tick_turn(void *data)
     if (e == DEADLINE_E_FORWARD)
         sd_journal_print(LOG_NOTICE,
                          "the clock is synchronised now; lease time moved forward to it");
+    e = w->started ? 0 : start(w);
     int64_t now = clock_lease_ms();
-    e = token_expire(w->agent->vault, now, DUE_BATCH, token_gone, w->agent);
+    if (e >= 0)
+        e = token_expire(w->agent->vault, now, DUE_BATCH, token_gone, w->agent);
     if (e >= 0)
         e = lease_due(w->agent->leases, now, DUE_BATCH, &more);
     if (e >= 0)
@@ -263,6 +275,7 @@ static void tick_done(void *data, int error)
             "nothing expires",
             strerror(-error));
     w->tick_failed = error != 0;
+    w->started |= !error;
     arm(w, error ? 1000 : until_next(w));
 }
 
@@ -379,20 +392,12 @@ void watch_free(struct watch *w)
     free(w);
 }
 
-static int start_turn(void *data)
-{
-    struct watch *w = data;
-    struct dead d = {
-        .agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
-    int e = session_each(w->agent->vault, end_if_dead, &d);
-    if (e >= 0)
-        e = lease_restart(w->agent->leases, clock_lease_ms());
-    return e < 0 ? e : 0;
-}
-
 /* Before the requests that waited for the key: what they begin in the same turn is not left over.
  */
 int watch_start(struct watch *w)
 {
-    return turn_add(w->agent->turn, TURN_PAM, start_turn, tick_done, w);
+    w->started = false;
+    int e = turn_add(w->agent->turn, TURN_PAM, tick_turn, tick_done, w);
+    w->queued = e == 0;
+    return e;
 }

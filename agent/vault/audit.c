@@ -170,6 +170,8 @@ int audit_append(struct vault *v, const char *type, const json_t *fields)
     if (!v->in_turn || !type_ok(type) || !fields_ok(fields))
         return -EINVAL;
     int r = vault_ready(v);
+    if (r == 0)
+        r = vault_has_room(v);
     if (r < 0)
         return r;
     size_t len = v->audit.lines.len;

@@ -107,8 +107,12 @@ static int write_all(struct vault *v, const struct buf *b)
         ssize_t n = write(a->fd, b->data + done, b->len - done);
         if (n < 0 && errno == EINTR)
             continue;
+        bool full = n < 0 && (errno == ENOSPC || errno == EDQUOT);
+        if (full && v->lent && reserve_release(&v->audit_reserve))
+            continue;
         if (n <= 0) {
             int r = n < 0 ? -errno : -EIO;
+            reserve_note(&v->audit_reserve, r);
             if (ftruncate(a->fd, a->size) < 0)
                 audit_export_close(v); /* opening it again mends the torn line */
             return r;
@@ -405,6 +409,7 @@ static int run(struct vault *v, bool force)
         return r;
     if (!a->path)
         return -EBADF;
+    reserve_mend(&v->audit_reserve);
     int outcome = ensure_file(v);
     if (outcome < 0)
         return failed(v, outcome);

@@ -7,6 +7,7 @@
 #include "base/encode.h"
 #include "vault/audit.h"
 #include "vault/keyring.h"
+#include "vault/reserve.h"
 #include "vault/store.h"
 #include "vault/vault.h"
 
@@ -75,6 +76,11 @@ struct vault {
     struct vault_mark mark[VAULT_MARKS_MAX];
 
     struct entry_watch *watch; /* entry.h; NULL but while a request is tried out */
+    struct reserve store_reserve, audit_reserve;
+    bool lent;              /* what is done now may use them */
+    int write_error;        /* -errno of the last commit that wrote something; 0: it worked */
+    int64_t write_error_ms; /* wall time since when it fails */
+
     struct buf scratch; /* ciphertext being made or plaintext being read; wiped after each use */
     struct audit_book audit;
 };
@@ -85,6 +91,10 @@ int vault_ready(const struct vault *v);
  * end() then commits (r >= 0) or takes back. end() returns r, or the commit's error. */
 int vault_write_begin(struct vault *v, bool *own);
 int vault_write_end(struct vault *v, bool own, int r);
+/* 0, or -ENOSPC: the disk is full, and what is left is kept for others (vault_lend()). */
+int vault_has_room(struct vault *v);
+/* What became of a commit that wrote something. */
+void vault_note_write(struct vault *v, int r);
 /* Wipes the scratch buffer. */
 void vault_scratch_done(struct vault *v);
 /* Begins and ends a transaction for the room's own housekeeping (no turn is open). */

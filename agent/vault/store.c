@@ -195,7 +195,7 @@ int store_errno(const struct store *s, int rc)
         if ((rc & 0xff) == map[i].rc)
             return map[i].error;
     int e = s->db ? sqlite3_system_errno(s->db) : 0;
-    return e == ENOSPC || e == EDQUOT ? -ENOSPC : -EIO;
+    return e == ENOSPC || e == EDQUOT ? -ENOSPC : e == EROFS ? -EROFS : -EIO;
 }
 
 /* --- Durability ------------------------------------------------------------------------------ */

@@ -89,6 +89,7 @@ int vault_open(const char *path, struct vault **out, char *why, size_t whylen)
     v->scratch = BUF_INIT(VAULT_SCRATCH_MAX);
     v->audit.lines = BUF_INIT(VAULT_SCRATCH_MAX / 2);
     v->audit.fd = -1;
+    v->store_reserve.fd = v->audit_reserve.fd = -1;
     int r = store_open(&v->store, path, why, whylen);
     if (r == 0)
         r = load_config(v);
@@ -110,6 +111,9 @@ void vault_close(struct vault *v)
     vault_seal(v);
     audit_export_close(v);
     store_close(&v->store);
+    vault_lend(v, false);
+    reserve_close(&v->store_reserve);
+    reserve_close(&v->audit_reserve);
     buf_clear(&v->scratch);
     buf_clear(&v->audit.lines);
     free(v->audit.path);
@@ -140,13 +144,15 @@ int vault_own_begin(struct vault *v)
 {
     if (v->in_turn)
         return -EINVAL;
-    return vault_begin(v);
+    int r = vault_has_room(v);
+    return r < 0 ? r : vault_begin(v);
 }
 
 int vault_own_end(struct vault *v, int r)
 {
     if (r >= 0)
         r = store_run(&v->store, STORE_COMMIT);
+    vault_note_write(v, r);
     if (r < 0) {
         v->suspect |= store_sync_failed(&v->store);
         if (!sqlite3_get_autocommit(v->store.db))

@@ -121,6 +121,40 @@ int vault_mark(struct vault *v);
 int vault_keep(struct vault *v);
 int vault_undo(struct vault *v);
 
+/* --- Room on disk ----------------------------------------------------------------------------
+ * A reserve on the store's and one on the audit log's file system (vault/reserve.h), for what must
+ * work when they are full: PAM decisions and unsealing. Once the store's is touched, or a write
+ * found no room, all other writes and audit lines are refused with -ENOSPC until there is room
+ * again; it is then made whole by itself. */
+#define VAULT_RESERVE_STORE (8 * 1024 * 1024)
+#define VAULT_RESERVE_AUDIT (4 * 1024 * 1024)
+/* Makes them, beside the store and (NULL: none) beside the log. What can't be made now is made
+ * later. 0, -ENOMEM. */
+int vault_reserve(struct vault *v, const char *store_path, const char *audit_path);
+/* From now until it is taken back, all that is done may use them. */
+void vault_lend(struct vault *v, bool lend);
+
+struct vault_room {
+    int64_t free;           /* bytes this process may still use there; -1: it can't be told */
+    int64_t reserve, whole; /* bytes that are kept back, and that ought to be */
+    bool full;              /* what is not lent the reserve is refused */
+    int64_t since_ms;       /* full since then (wall time); 0 */
+};
+struct vault_health {
+    struct vault_room store, audit; /* zeroed where there is no reserve */
+    int error;                      /* -errno of the last commit that wrote; 0: it worked */
+    int64_t error_since_ms;         /* wall time; 0 */
+};
+void vault_health(const struct vault *v, struct vault_health *out);
+/* The little of it that can be asked for after every turn. */
+struct vault_alarm {
+    bool store_full, audit_full;
+    int error;
+};
+struct vault_alarm vault_alarm(const struct vault *v);
+/* Whether the turn that is open has changed something, so that its commit waits for the disk. */
+bool vault_changed(const struct vault *v);
+
 /* --- Plain settings (not secret, readable while sealed): the seal's own rows live here ------- */
 int vault_meta_get(struct vault *v, const char *key, struct buf *out); /* 0, 1 = absent, -errno */
 int vault_meta_put(struct vault *v, const char *key, const void *p, size_t n);

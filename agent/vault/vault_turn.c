@@ -50,6 +50,8 @@ int vault_begin(struct vault *v)
             return r;
         v->suspect = false;
     }
+    if (!v->lent)
+        reserve_mend(&v->store_reserve);
     int r = store_run(&v->store, STORE_BEGIN);
     if (r < 0)
         return r;
@@ -80,11 +82,12 @@ static int check_alive(struct vault *v, int r)
 static int commit_changes(struct vault *v)
 {
     int r = v->audit.lines.len ? audit_flush(v) : 0;
-    if (r < 0)
-        return r;
-    r = store_run(&v->store, STORE_COMMIT);
-    if (r < 0)
-        v->suspect |= store_sync_failed(&v->store);
+    if (r == 0) {
+        r = store_run(&v->store, STORE_COMMIT);
+        if (r < 0)
+            v->suspect |= store_sync_failed(&v->store);
+    }
+    vault_note_write(v, r);
     return r;
 }
 
@@ -106,6 +109,7 @@ static int commit_lines(struct vault *v)
         if (r < 0)
             v->suspect |= store_sync_failed(&v->store);
     }
+    vault_note_write(v, r);
     if (r < 0 && !sqlite3_get_autocommit(v->store.db))
         store_run(&v->store, STORE_ROLLBACK);
     int back = store_durability(&v->store, STORE_FIRM);
@@ -114,8 +118,10 @@ static int commit_lines(struct vault *v)
 
 static int commit(struct vault *v)
 {
-    if (v->dead)
+    if (v->dead) {
+        vault_note_write(v, v->dead);
         return v->dead;
+    }
     if (v->spoilt)
         return -EIO;
     if (v->depth)
@@ -213,6 +219,12 @@ int vault_write_begin(struct vault *v, bool *own)
         r = vault_begin(v);
     if (r < 0)
         return r;
+    r = vault_has_room(v);
+    if (r < 0) {
+        if (*own)
+            vault_rollback(v);
+        return r;
+    }
     v->wrote = true;
     return check_alive(v, make_savepoints(v));
 }

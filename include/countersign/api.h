@@ -31,6 +31,8 @@
  *                           "since", "leases": {"pending", "active", "revoking", "quarantined"},
  *                           "revocations_waiting", "oldest_waiting": stamp|null, "connector":
  *                           "up"|"down", "sessions", "audit": {"seq", "waiting", "failing_since"},
+ *                           "disk": {"store", "audit": {"free", "reserve", "reserve_whole",
+ *                           "full", "full_since"}}, "alerts": {"count", "since", "last", "last_event"},
  *                           "problems": ["sentence: what to do", …]}
  *   LIST sys/bindings -> {"keys": […]}; GET/PUT/DELETE sys/bindings/NAME (the object of the design;
  *                           GET answers it in data)
@@ -70,7 +72,11 @@
  *   GET  sys/leases         {"leases": [{"id", "path", "principal", "state", "issued", "expires", "ttl",
  *                           "renewable", "lifetime": {"kind": "session|token|none", "id", "name"},
  *                           "last_error", "attempts", "objects"}], "truncated": bool}
- *                           ?principal=user:NAME&limit=1000; one's own without a policy
+ *                           ?principal=user:NAME&state=quarantined&limit=1000; one's own without a policy
+ *   GET  sys/logins         {"logins": [{"time", "user", "service", "source", "hook", "result", "rule"}]}: the
+ *                           last 100 since the agent started, the newest first
+ *   GET  sys/metrics        ?format=prometheus: text form 0.0.4; else Vault's JSON. Sealed: root only, and
+ *                           only what can be told then
  *   PUT  sys/leases/revoke-principal {"principal": "user:NAME"} -> {"revoked": n}
  *   POST sys/explain        {"principal": "user:NAME" ("self"), "operation": "read", "path": "…"} or
  *                           {"principal", "service": "sshd"} -> policy/decide.h's trace; about

@@ -117,6 +117,8 @@ quarantine() {
     like "what depends on it is listed" "$(op GET sys/leases | jq -c ".data.leases[] | select(.id == \"$LEASE\")")" 'ledger'
     ok "status counts it" inside countersign status
     like "and says what to do" "$OUT" "can't be dropped"
+    ok "which is to list them" inside countersign lease list -quarantined
+    like "with what depends on each" "$OUT" 'ledger'
     ok "somebody clears it up" sql "DROP TABLE work.ledger"
     ok "and revokes it again" revoke_it "$LEASE"
     eventually 5 "now it goes" account_gone "$NAME"
@@ -126,6 +128,10 @@ quarantine() {
 
 status_of_request() { # USER PATH: the HTTP status
     inside -u "$1" curl -s -o /dev/null -w '%{http_code}' --unix-socket "$SOCKET" "http://localhost/v1/$2"
+}
+
+status_says() { # REGEX: as root
+    inside countersign status | tee /dev/stderr | grep -qE "$1"
 }
 
 postgres_away() {
@@ -138,8 +144,10 @@ postgres_away() {
     ok "within 5 s" test "$(ms_since "$begin")" -lt 5000
     note "$(revoke_it "$AWAY_LEASE" 2>&1 || true)"
     ok "a revocation is recorded and waits" state_is "$AWAY_LEASE" revoking
-    ok "the agent tells" inside countersign status
-    like "that it waits, and why" "$OUT" 'evocations? wait'
+    eventually 5 "status tells how many wait, since when and why" status_says \
+        '[12] revocations? waits?, the oldest for [0-9ms]+, and (is|are) tried again without end: .*[a-z]'
+    ok "and so does the journal" inside journalctl -q -n 1 COUNTERSIGN_LEASE="$AWAY_LEASE" COUNTERSIGN_RESULT=waits
+    like "with the lease in a field of its own" "$OUT" 'its revocation waits'
     ok "the agent is killed meanwhile" inside systemctl kill --signal=KILL countersignd
     eventually 20 "and is back" inside countersign status
     ok "it still knows" state_is "$AWAY_LEASE" revoking

@@ -348,6 +348,10 @@ static void status_codes(void **state)
           "{\"data\":{\"version\":\"1\",\"initialized\":true,\"sealed\":false,\"leases\":{"
           "\"active\":2,"
           "\"revoking\":1},\"revocations_waiting\":1,\"oldest_waiting\":\"2020-01-01T00:00:00Z\","
+          "\"disk\":{\"store\":{\"free\":5242880,\"reserve_whole\":8,\"full\":false},"
+          "\"audit\":{\"free\":0,\"reserve_whole\":4,\"full\":true}},"
+          "\"alerts\":{\"count\":3,\"since\":\"2020-01-01T00:00:00Z\","
+          "\"last\":\"2020-01-02T00:00:00Z\",\"last_event\":\"a\\u001b[2Jb\"},"
           "\"connector\":\"down\",\"audit\":{\"seq\":9,\"waiting\":4},\"problems\":[\"the disk is "
           "full: "
           "make room\"]}}",
@@ -362,6 +366,30 @@ static void status_codes(void **state)
     OUT("down");
     OUT("4 not yet in the log file");
     OUT("the disk is full: make room");
+    OUT("5.0 MiB free for the store, nothing free for the audit log");
+    OUT("3, the first ");
+    OUT("ago: a");
+    assert_null(strstr(fake.out, "\033[2J"));
+    fake_stop();
+}
+
+/* Goal: accounts that can't be dropped are listed with what depends on each. */
+static void quarantined(void **state)
+{
+    (void)state;
+    FAKE({"GET", "/v1/sys/leases?limit=1000&state=quarantined", 200,
+          "{\"data\":{\"leases\":[{\"id\":\"database/creds/x/1\",\"principal\":\"user:al\","
+          "\"state\":\"quarantined\",\"objects\":[\"table work.ledger\",\"view work.v\"],"
+          "\"lifetime\":{\"kind\":\"none\"}}],\"truncated\":false}}",
+          1},
+         {"GET", "/v1/sys/leases?limit=1000&state=quarantined", 200,
+          "{\"data\":{\"leases\":[],\"truncated\":false}}", 0});
+    assert_int_equal(RUN(W("lease"), W("list"), W("-quarantined")), 0);
+    OUT("quarantined");
+    OUT("table work.ledger");
+    OUT("view work.v");
+    assert_int_equal(RUN(W("lease"), W("list"), W("-quarantined")), 0);
+    OUT("No quarantined leases");
     fake_stop();
 }
 
@@ -511,6 +539,7 @@ int main(void)
         cmocka_unit_test(unseal_from_credential),
         cmocka_unit_test(initialising),
         cmocka_unit_test(status_codes),
+        cmocka_unit_test(quarantined),
         cmocka_unit_test(leases),
         cmocka_unit_test(explaining),
         cmocka_unit_test(bindings),

@@ -127,7 +127,8 @@ static void test_order(void **state)
     assert_true(stored('A') && stored('B'));
 }
 
-/* Goal: logins go before the API, and that before what can wait, however they came. */
+/* Goal: logins go before the API, in a transaction of their own, and the API before what can wait,
+ * however they came. */
 static void test_classes(void **state)
 {
     (void)state;
@@ -137,7 +138,7 @@ static void test_classes(void **state)
     add(TURN_PAM, &c);
     add(TURN_PAM, &d);
     turn_now(w.turn);
-    assert_string_equal(happened, "DEBA3410debaC");
+    assert_string_equal(happened, "DE34deCBA10baC");
 }
 
 /* Goal: an item that fails loses its own rows and effects, and no one else's. */
@@ -188,8 +189,8 @@ static void test_failed_commit(void **state)
 {
     (void)state;
     struct item a = {.name = 'A'}, b = {.name = 'B', .breaks_commit = true};
-    add(TURN_API, &a);
-    add(TURN_PAM, &b);
+    add(TURN_BACKGROUND, &a);
+    add(TURN_API, &b);
     turn_now(w.turn);
     assert_string_equal(happened, "BAxxF!b!a");
     assert_true(a.error < 0 && b.error < 0);
@@ -200,6 +201,23 @@ static void test_failed_commit(void **state)
     turn_now(w.turn);
     assert_string_equal(happened, "A0aC");
     assert_true(stored('A'));
+}
+
+/* Goal: what fails the API's transaction leaves the logins beside it alone, and the other way
+ * round. */
+static void test_apart(void **state)
+{
+    (void)state;
+    struct item a = {.name = 'A'}, b = {.name = 'B', .breaks_commit = true};
+    add(TURN_API, &a);
+    add(TURN_PAM, &b);
+    turn_now(w.turn);
+    assert_string_equal(happened, "BxF!bA0aC");
+    happened[0] = '\0';
+    add(TURN_PAM, &a);
+    add(TURN_API, &b);
+    turn_now(w.turn);
+    assert_string_equal(happened, "A0aCBxF!b");
 }
 
 /* Goal: when a full disk takes the transaction away, those behind don't run, and all fail with that
@@ -276,17 +294,10 @@ static void test_left_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_order),
-        TEST(test_classes),
-        TEST(test_failed_item),
-        TEST(test_spoilt_item),
-        TEST(test_positive),
-        TEST(test_failed_commit),
-        TEST(test_lost_transaction),
-        TEST(test_added_from_done),
-        TEST(test_nothing),
-        TEST(test_nested),
-        TEST(test_left_over),
+        TEST(test_order),       TEST(test_classes),          TEST(test_failed_item),
+        TEST(test_spoilt_item), TEST(test_positive),         TEST(test_failed_commit),
+        TEST(test_apart),       TEST(test_lost_transaction), TEST(test_added_from_done),
+        TEST(test_nothing),     TEST(test_nested),           TEST(test_left_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
