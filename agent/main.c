@@ -11,12 +11,15 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "server/config.h"
 #include "server/dev.h"
+#include "server/hold.h"
 #include "server/mount.h"
 #include "server/pam.h"
 #include "server/people.h"
@@ -45,6 +48,8 @@ static void on_commit_failed(void *data)
         return;
     (void)rules_load(a->rules, a->vault);
     (void)mounts_load(a->mounts, a->vault);
+    if (hold_load(a) < 0)
+        sd_journal_print(LOG_ERR, "what is held could not be read again: everything is held");
 }
 
 static void on_connector(void *data)
@@ -99,7 +104,8 @@ static int make_rooms(struct agent *a)
     static const struct lease_ops ops = {.revoke = revoke_start, .changed = watch_changed};
     a->rules = rules_new();
     a->mounts = mounts_new();
-    if (!a->rules || !a->mounts)
+    a->hold = hold_new();
+    if (!a->rules || !a->mounts || !a->hold)
         return -ENOMEM;
     int e = turn_new(a->loop, a->vault, &a->turn);
     if (e == 0)
@@ -154,6 +160,7 @@ static void close_agent(struct agent *a)
     vault_close(a->vault);
     rules_free(a->rules);
     mounts_free(a->mounts);
+    hold_free(a->hold);
     workers_free(a->nss);
     workers_free(a->login_nss);
     workers_free(a->enrol_kdf);

@@ -11,6 +11,7 @@ extern const struct command cmd_explain_rows[];
 extern const struct command cmd_factor_rows[];
 extern const struct command cmd_generic_rows[];
 extern const struct command cmd_help_rows[];
+extern const struct command cmd_hold_rows[];
 extern const struct command cmd_kv_rows[];
 extern const struct command cmd_kvmeta_rows[];
 extern const struct command cmd_lease_rows[];

@@ -19,6 +19,7 @@
 
 struct rules;  /* server/rules.h */
 struct mounts; /* server/mount.h */
+struct hold;   /* server/hold.h */
 struct sessions_watch;
 
 struct agent {
@@ -35,6 +36,7 @@ struct agent {
     struct workers *enrol_kdf, *login_kdf; /* Argon2id */
     struct people *people, *login_people;  /* server/people.h: NSS with a short memory */
     struct link *link;
+    struct hold *hold;
     struct watch *watch;    /* server/watch.h: timers and session leaders */
     struct pam_server *pam; /* server/pam.h */
     char *audit_path;       /* NULL: no export */
@@ -54,6 +56,9 @@ struct agent {
  * re-drives leases. Outside of a turn. When that fails the vault is sealed again: an agent that
  * can't let leases end must not give any. */
 int agent_unsealed(struct agent *a);
+/* After an operator accepted a hold (server/hold.h), outside of a turn: all of it, or databases
+ * only. What was held back is done. */
+void agent_accepted(struct agent *a, bool all);
 /* Seals: what is on disk of the audit log is made whole, timers, rules, mounts and keys are
  * forgotten, waiting requests answered. Outside of a turn, or as an effect (then it happens behind
  * the turn's other effects). */

@@ -8,8 +8,9 @@
 #include "base/json.h"
 
 #define LINK_PENDING_MAX 1024
-#define LINK_TIMEOUT_MS 10000 /* told to the connector; a little later the answer is made up here  \
-                               */
+#define LINK_TIMEOUT_MS                                                                            \
+    10000 /* told to the connector; a little later the answer is made up here                      \
+           */
 
 struct link;
 

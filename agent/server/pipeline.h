@@ -4,7 +4,8 @@
 
 #include "server/request.h"
 
-/* What a stage returns once request_error() has made an error answer (or lacked the memory for it). */
+/* What a stage returns once request_error() has made an error answer (or lacked the memory for it).
+ */
 static inline int pipeline_refuse(int made)
 {
     return made < 0 ? made : 1;

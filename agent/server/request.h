@@ -64,8 +64,8 @@ struct request {
         char name[24];
         char *value;
     } param[REQUEST_PARAMS];
-    int64_t now_ms;            /* wall time */
-    int64_t lease_ms;          /* lease time (base/clock.h): for leases and tokens */
+    int64_t now_ms;   /* wall time */
+    int64_t lease_ms; /* lease time (base/clock.h): for leases and tokens */
 
     /* who */
     struct peer peer;

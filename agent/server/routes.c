@@ -28,6 +28,9 @@ static const struct route rows[] = {
     {GET, "sys/status", 0, BARE & ~ROUTE_BARE, NULL, route_status},
     {PUT, "sys/rotate", WRITE, ROUTE_SUDO, NULL, route_rotate},
 
+    {GET, "sys/hold", ACL_READ, ROUTE_ROOT_OR_CAP, NULL, route_hold},
+    {PUT, "sys/hold/accept", WRITE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL, route_hold_accept},
+
     /* policies, bindings */
     {GET | LIST, "sys/policies/acl", ACL_LIST | ACL_READ, ROUTE_TOP, NULL, route_policy_list},
     {GET, "sys/policies/acl/{name}", ACL_READ, ROUTE_TOP, NULL, route_policy_read},

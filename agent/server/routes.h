@@ -64,6 +64,10 @@ int route_factor_passphrase(struct request *r);
 int route_factor_remove(struct request *r);
 int route_factor_reset(struct request *r);
 
+/* sys_hold.c */
+int route_hold(struct request *r);
+int route_hold_accept(struct request *r);
+
 /* sys_audit.c */
 int route_sessions(struct request *r);
 int route_audit_head(struct request *r);

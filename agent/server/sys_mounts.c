@@ -108,8 +108,8 @@ int route_mount_disable(struct request *r)
         r->status = 204;
         return 0;
     }
-    int e = lease_revoke_prefix(r->agent->leases, m->path, "its mount is being disabled", r->lease_ms,
-                                &n, NULL);
+    int e = lease_revoke_prefix(r->agent->leases, m->path, "its mount is being disabled",
+                                r->lease_ms, &n, NULL);
     if (e == 0)
         e = lease_each(r->agent->leases, NULL, m->path, 1, count_lease, &left);
     if (e < 0)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "server/hold.h"
 #include "server/routes.h"
 #include "server/rules.h"
 #include "server/start.h"
@@ -129,6 +130,7 @@ static json_t *find_problems(struct request *r, const struct lease_counts *c, in
     problem(list, s == VAULT_SEALED, "sealed: run as root: countersign operator unseal");
     if (s != VAULT_UNSEALED)
         return list;
+    hold_problems(a, list, r->root_peer);
     problem(list, !link_up(a->link),
             "the connector is not connected, no database account can be made or dropped: systemctl "
             "status countersign-connector");
@@ -138,7 +140,8 @@ static json_t *find_problems(struct request *r, const struct lease_counts *c, in
             "%lld accounts can't be dropped because objects depend on them (they can't log in): "
             "countersign lease list",
             (long long)c->quarantined);
-    problem(list, audit_failing != 0, "the audit log can't be written: free space or mend %s",
+    problem(list, audit_failing != 0 && !hold_reason(a),
+            "the audit log can't be written: free space or mend %s",
             a->audit_path ? a->audit_path : "its path");
     problem(list, rules_broken(a->rules) > 0,
             "%zu policies or bindings can't be read any more and grant nothing: write them again",
@@ -176,7 +179,7 @@ int route_status(struct request *r)
     return request_data(
         r, json_pack(
                "{s:s, s:s, s:b, s:b, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o, s:s, s:I, s:{s:I, s:I, "
-               "s:o}, s:o}",
+               "s:o}, s:o, s:o}",
                "version", COUNTERSIGN_VERSION, "instance", vault_instance(a->vault), "initialized",
                vault_state(a->vault) != VAULT_UNINITIALISED, "sealed", !open, "since",
                stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c->pending, "active",
@@ -185,7 +188,8 @@ int route_status(struct request *r)
                "oldest_waiting", stamp_or_null(c->oldest_waiting_ms), "connector",
                link_up(a->link) ? "up" : "down", "sessions", (json_int_t)sessions, "audit", "seq",
                (json_int_t)seq, "waiting", (json_int_t)waiting, "failing_since",
-               stamp_or_null(failing), "problems", find_problems(r, c, failing)));
+               stamp_or_null(failing), "held", open ? hold_show(a) : json_null(), "problems",
+               find_problems(r, c, failing)));
 }
 
 /* --- Init

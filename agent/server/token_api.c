@@ -275,8 +275,8 @@ static int renew(struct request *r, struct token *t, const char *text)
 {
     char why[256];
     int64_t ttl = 0;
-    int e = token_renew(r->agent->vault, t, json_int(r->body, "increment", 0), r->lease_ms, &ttl, why,
-                        sizeof(why));
+    int e = token_renew(r->agent->vault, t, json_int(r->body, "increment", 0), r->lease_ms, &ttl,
+                        why, sizeof(why));
     if (e == TOKEN_E_REFUSED)
         return request_error(r, 400, "%s", why);
     return e < 0 ? e : answer_token(r, t, text, ttl);

@@ -47,6 +47,10 @@
  *   POST sys/audit/verify   {"lines": "line\nline\n…" (at most 512 KiB), "chain": {"seq", "mac"}|null} ->
  *                           {"checked": n, "chain": {"seq", "mac"}, "broken": {"line": k (1-based in
  *                           this request), "seq", "reason"}|null}
+ *   GET  sys/hold           {"held": {"cause": "rollback|restored|moved|damaged", "reason", "since"}|null,
+ *                           "databases": [{"mount", "name", "reason", "since"}]}: what waits for an
+ *                           operator (server/hold.h); sys/status has "held" as well
+ *   PUT  sys/hold/accept    {} -> {"accepted": [sentence…]}: this store goes on; needs sudo, or root
  *   POST sys/rotate         a new data key version
  */
 #ifndef COUNTERSIGN_API_H
