@@ -25,6 +25,7 @@
 #include "server/people.h"
 #include "server/request.h"
 #include "server/revoke.h"
+#include "server/routes.h"
 #include "server/rules.h"
 #include "server/sockets.h"
 #include "server/watch.h"
@@ -155,6 +156,8 @@ static void close_agent(struct agent *a)
     watch_free(a->watch);
     turn_free(a->turn);
     leases_free(a->leases);
+    route_snapshot_end(a);
+    route_restore_end(a);
     if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
     vault_close(a->vault);

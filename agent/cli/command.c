@@ -5,10 +5,10 @@
 #include "cli/families.h"
 
 static const struct command *const tables[] = {
-    cmd_generic_rows, cmd_kv_rows,     cmd_kvmeta_rows,  cmd_status_rows,  cmd_operator_rows,
-    cmd_hold_rows,    cmd_factor_rows, cmd_session_rows, cmd_binding_rows, cmd_policy_rows,
-    cmd_explain_rows, cmd_lease_rows,  cmd_token_rows,   cmd_secrets_rows, cmd_audit_rows,
-    cmd_pam_rows,     cmd_help_rows,
+    cmd_generic_rows, cmd_kv_rows,       cmd_kvmeta_rows, cmd_status_rows,  cmd_operator_rows,
+    cmd_hold_rows,    cmd_snapshot_rows, cmd_factor_rows, cmd_session_rows, cmd_binding_rows,
+    cmd_policy_rows,  cmd_explain_rows,  cmd_lease_rows,  cmd_token_rows,   cmd_secrets_rows,
+    cmd_audit_rows,   cmd_pam_rows,      cmd_help_rows,
 };
 
 const struct flag command_globals[] = {
@@ -30,6 +30,7 @@ const struct flag command_globals[] = {
 /* In the overview's order. */
 static const struct command_group groups[] = {
     {"operator", "Set up, unseal, seal, change the data key"},
+    {"operator snapshot", "Copies of the store: save, restore on another host"},
     {"factor", "Second factors: enrol, list, remove"},
     {"session", "Login sessions the agent knows"},
     {"binding", "Who may have what, under which conditions"},

@@ -20,6 +20,7 @@ extern const struct command cmd_pam_rows[];
 extern const struct command cmd_policy_rows[];
 extern const struct command cmd_secrets_rows[];
 extern const struct command cmd_session_rows[];
+extern const struct command cmd_snapshot_rows[];
 extern const struct command cmd_status_rows[];
 extern const struct command cmd_token_rows[];
 

@@ -10,6 +10,7 @@
 #include "server/hold.h"
 #include "server/mount.h"
 #include "server/revoke.h"
+#include "server/routes.h"
 #include "server/rules.h"
 #include "server/watch.h"
 #include "vault/audit.h"
@@ -79,6 +80,7 @@ void agent_seal(struct agent *a)
 {
     if (a->audit_path && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
+    route_snapshot_end(a);
     watch_stop(a->watch);
     rules_clear(a->rules);
     mounts_clear(a->mounts);

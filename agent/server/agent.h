@@ -20,6 +20,8 @@
 struct rules;  /* server/rules.h */
 struct mounts; /* server/mount.h */
 struct hold;   /* server/hold.h */
+struct saving; /* server/sys_snapshot.c */
+struct restoring;
 struct sessions_watch;
 
 struct agent {
@@ -45,7 +47,9 @@ struct agent {
     int64_t started_ms;
     struct lease_counts counts; /* for sys/status, which anybody may ask */
     int64_t counted_ms;         /* boot clock; 0: never */
-    struct unseal_progress {    /* recovery shares given so far */
+    struct saving *saving;      /* a snapshot that is being taken, or NULL */
+    struct restoring *restoring;
+    struct unseal_progress { /* recovery shares given so far */
         uint8_t share[255][VAULT_KEY_LEN + 1];
         unsigned n;
         char nonce[40];

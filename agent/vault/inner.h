@@ -74,6 +74,8 @@ void vault_scratch_done(struct vault *v);
 /* Begins and ends a transaction for the room's own housekeeping (no turn is open). */
 int vault_own_begin(struct vault *v);
 int vault_own_end(struct vault *v, int r);
+/* What the store says of itself, after another file took its place. */
+int vault_reload(struct vault *v);
 /* vault_meta_put() without a turn's bookkeeping. */
 int vault_meta_write(struct vault *v, const char *key, const void *p, size_t n);
 

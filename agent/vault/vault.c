@@ -79,6 +79,15 @@ static int load_config(struct vault *v)
     return 0;
 }
 
+int vault_reload(struct vault *v)
+{
+    memset(v->instance, 0, sizeof(v->instance));
+    v->shares = v->threshold = 0;
+    v->dead = 0;
+    v->suspect = false;
+    return load_config(v);
+}
+
 int vault_open(const char *path, struct vault **out, char *why, size_t whylen)
 {
     *out = NULL;
@@ -126,6 +135,12 @@ enum vault_state vault_state(const struct vault *v)
     if (!*v->instance)
         return VAULT_UNINITIALISED;
     return v->ring ? VAULT_UNSEALED : VAULT_SEALED;
+}
+
+const char *vault_path(const struct vault *v)
+{
+    const char *path = v->store.db ? sqlite3_db_filename(v->store.db, "main") : NULL;
+    return path ? path : "";
 }
 
 const char *vault_instance(const struct vault *v)
@@ -280,6 +295,19 @@ void vault_seal(struct vault *v)
     v->root = NULL;
     buf_clear(&v->scratch);
     audit_forget(v);
+}
+
+int vault_new_unseal_key(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
+{
+    _cleanup_buf_ struct buf box = BUF_INIT(META_MAX);
+    if (!v->ring)
+        return -EACCES;
+    sodium_mprotect_readonly(v->root);
+    int r = keyring_box(unseal_key, "root", v->instance, v->root, VAULT_KEY_LEN, &box);
+    sodium_mprotect_noaccess(v->root);
+    if (r == 0)
+        r = vault_own_begin(v);
+    return r < 0 ? r : vault_own_end(v, vault_meta_write(v, META_ROOT, box.data, box.len));
 }
 
 int vault_rotate(struct vault *v)

@@ -45,6 +45,8 @@ void vault_close(struct vault *v);
 DEFINE_CLEANUP(struct vault *, vault_close)
 
 enum vault_state vault_state(const struct vault *v);
+/* The file, as an absolute path. Borrowed. */
+const char *vault_path(const struct vault *v);
 /* The store's identity (UUID, made at vault_init; "" before). It names accounts made elsewhere. */
 const char *vault_instance(const struct vault *v);
 
@@ -66,6 +68,8 @@ int vault_unseal_root(struct vault *v, const uint8_t root_key[VAULT_KEY_LEN]);
 void vault_seal(struct vault *v);
 /* What vault_init() remembered. */
 void vault_seal_config(const struct vault *v, unsigned *shares, unsigned *threshold);
+/* Another unseal key takes the place of the one there is. Own transaction. */
+int vault_new_unseal_key(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 /* Adds a new version to the keyring; values written from now on use it. Own transaction. */
 int vault_rotate(struct vault *v);
 
