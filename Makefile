@@ -148,8 +148,12 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libagent.a $(B)/libconnect
 $(B)/frame-client: $(B)/tests/lib/frame-client.o
 	$(LINK) $^
 
+# Loaded into the agent where a test sets its clock.
+$(B)/wrong-clock.so: $(B)/tests/lib/wrong-clock.o
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -o $@ $^
+
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(B)/frame-client
+test-programs: $(UNIT_TESTS) $(B)/frame-client $(B)/wrong-clock.so
 
 .PHONY: deps
 deps:

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "lease/deadline.h"
 #include "server/config.h"
 #include "server/dev.h"
 #include "server/hold.h"
@@ -158,6 +159,8 @@ static void close_agent(struct agent *a)
     leases_free(a->leases);
     route_snapshot_end(a);
     route_restore_end(a);
+    if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
+        (void)deadline_rest(a->vault);
     if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
     vault_close(a->vault);

@@ -317,7 +317,8 @@ void decide_path(const struct decide_rules *rules, const struct decide_facts *f,
 /* --- What is in force --------------------------------------------------------------------------
  */
 
-/* Adds a binding's policies that aren't in the list yet. denials: only those that deny something, as
+/* Adds a binding's policies that aren't in the list yet. denials: only those that deny something,
+ * as
  * "!name". */
 static int add_policies(const struct weigh *w, const struct binding *b, bool denials, json_t *seen,
                         json_t *names)

@@ -97,8 +97,8 @@ void decide_pam(const struct decide_rules *rules, const struct decide_facts *f, 
 void decide_path(const struct decide_rules *rules, const struct decide_facts *f, const char *path,
                  unsigned need, bool need_sudo, bool trace, struct decision *d);
 /* The policies in force for these facts, for issuing a token: names of the satisfied bindings'
- * policies, and "!name" for a policy whose denials alone count (rule 3), so that nobody sheds a denial
- * by asking for a token. A new array, or NULL on lack of memory. */
+ * policies, and "!name" for a policy whose denials alone count (rule 3), so that nobody sheds a
+ * denial by asking for a token. A new array, or NULL on lack of memory. */
 json_t *decide_policies(const struct decide_rules *rules, const struct decide_facts *f);
 /* The capabilities on a path for these facts: ACL_ bits, ACL_DENY alone when denied, 0 for none
  * (and on lack of memory). */

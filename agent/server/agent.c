@@ -78,6 +78,8 @@ void agent_accepted(struct agent *a, bool all)
 
 void agent_seal(struct agent *a)
 {
+    if (vault_state(a->vault) == VAULT_UNSEALED)
+        (void)deadline_rest(a->vault);
     if (a->audit_path && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
     route_snapshot_end(a);

@@ -83,6 +83,7 @@ static int bridge_new(struct request *r, const struct mount *m, struct bridge **
         .body = r->body,
         .query = r->query,
         .now_ms = r->now_ms,
+        .lease_ms = r->lease_ms,
         .principal = r->principal,
         .lease_id = b->lease_id,
         .raw_data = BUF_INIT(4 * HTTP_BODY_MAX),
@@ -301,6 +302,7 @@ static int answered(struct request *r)
     if (!answer)
         return -ENOMEM;
     b->er.now_ms = r->now_ms;
+    b->er.lease_ms = r->lease_ms;
     return go_on(r, b, b->engine->answered(&b->er, answer));
 }
 

@@ -267,7 +267,7 @@ static int ask_engine(struct request *r, const json_t *lease, int64_t ttl)
     }
     int e =
         engine->lease_renew(r->agent->vault, json_str(lease, "space"),
-                            json_object_get(lease, "recipe"), r->now_ms / 1000 + ttl, &x->frame);
+                            json_object_get(lease, "recipe"), r->lease_ms / 1000 + ttl, &x->frame);
     if (e == -ENOENT)
         return request_error(r, 400, "the configuration that this lease was made with is gone");
     if (e < 0)
