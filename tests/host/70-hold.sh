@@ -24,8 +24,9 @@ share() {
     PGBIN=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)
     install -d -o nobody -m 0700 "$SHARE/data"
     install -d -o nobody -m 0755 "$SHARE/socket"
-    as_nobody "$PGBIN/initdb" -D "$SHARE/data" -U boss --auth-local=scram-sha-256 --no-sync -E UTF8 --locale=C \
-        --pwfile=<(echo "$ADMIN_PASSWORD") &&
+    install -o nobody -m 0600 /dev/null "$SHARE/boss" && echo "$ADMIN_PASSWORD" >"$SHARE/boss"
+    as_nobody "$PGBIN/initdb" -D "$SHARE/data" -U boss --auth=scram-sha-256 --no-sync -E UTF8 --locale=C \
+        --pwfile="$SHARE/boss" &&
         as_nobody "$PGBIN/pg_ctl" -s -w -D "$SHARE/data" -l "$SHARE/data/log" \
             -o "-k $SHARE/socket -c listen_addresses='' -c fsync=off" start &&
         sql "CREATE DATABASE shop" postgres &&
@@ -96,7 +97,7 @@ configure() {
 POST sys/mounts/database {"type":"database"}
 POST database/config/shop {"plugin_name":"postgresql-database-plugin","connection_url":"host=/srv/shared/socket dbname=shop","allowed_roles":"*","username":"countersign_admin","password":"$ADMIN_PASSWORD"}
 POST database/roles/shop-ro {"db_name":"shop","groups":"shop_readers","default_ttl":"1h","max_ttl":"8h"}
-POST database/roles/shop-brief {"db_name":"shop","groups":"shop_readers","default_ttl":"5s","max_ttl":"1m"}
+POST database/roles/shop-brief {"db_name":"shop","groups":"shop_readers","default_ttl":"3s","max_ttl":"1m"}
 POST sys/policies/acl/db-read {"policy":"path \"database/creds/shop-*\" { capabilities = [\"read\"] }"}
 PUT sys/bindings/shop-app {"principals":["user:shop"],"policies":["db-read"],"ttl":"1h","max_ttl":"8h"}
 END
@@ -135,7 +136,7 @@ put_back_older() {
 }
 
 older_store() {
-    ok "a lease of an hour, and one of five seconds" eval 'lease_of shop && KEPT=$NAME && lease_of shop shop-brief'
+    ok "a lease of an hour, and one of three seconds" eval 'lease_of shop && KEPT=$NAME && lease_of shop shop-brief'
     BRIEF=$NAME BRIEF_LEASE=$LEASE
     ok "the store is copied" inside sh -c "systemctl stop countersignd && cp -p $STORE /root/older.db && systemctl start countersignd"
     eventually 20 "a lease that the copy knows nothing of" lease_of shop
@@ -314,10 +315,11 @@ clock_is_off() { # SECONDS SYNCHRONISED(0|1)
     inside sh -c "echo $1 $2 >/etc/wrong-clock.new && mv /etc/wrong-clock.new /etc/wrong-clock"
 }
 
+# On a booted container ProtectKernelTunables= shows the agent the machine's boot id in place of the host's own.
 wrong_clock() {
     install -m 0644 "$STAGE_BUILD/wrong-clock.so" "$(host root "$STAGE_HOST")/usr/local/lib/"
     inside sh -c 'mkdir -p /etc/systemd/system/countersignd.service.d && cd /etc/systemd/system/countersignd.service.d &&
-        printf "[Service]\nEnvironment=LD_PRELOAD=/usr/local/lib/wrong-clock.so WRONG_CLOCK=/etc/wrong-clock\n" >clock.conf &&
+        printf "[Service]\nEnvironment=LD_PRELOAD=/usr/local/lib/wrong-clock.so WRONG_CLOCK=/etc/wrong-clock\nProtectKernelTunables=no\n" >clock.conf &&
         echo 0 1 >/etc/wrong-clock && systemctl daemon-reload && systemctl restart countersignd'
 }
 
@@ -334,26 +336,23 @@ is_about() { # TEXT SECONDS-FROM-NOW
     ok "$1" test "${off#-}" -le 5
 }
 
-# A lease of five seconds begins and ends on time.
+# A lease of three seconds begins and ends on time.
 ends_on_time() { # TEXT
     local begin
-    ok "$1: a lease of five seconds" lease_of shop shop-brief
+    ok "$1: a lease of three seconds" lease_of shop shop-brief
     begin=$(date +%s%3N)
     ok "its account can log in" psql_as "$NAME" "$PASSWORD" "SELECT 1"
     eventually 12 "and is gone" account_gone "$NAME"
-    ok "no sooner than it must (after $(ms_since "$begin") ms)" test "$(ms_since "$begin")" -ge 3500
+    ok "no sooner than it must (after $(ms_since "$begin") ms)" test "$(ms_since "$begin")" -ge 2000
 }
 
 clocks() {
     ok "a wall clock that can be set" wrong_clock
     eventually 20 "the agent is back" lease_of shop
     KEPT=$NAME KEPT_LEASE=$LEASE
-    clock_is_off $DAY 0
-    is_about "the clock is set forward by a day" $DAY
-    ends_on_time "forward, not synchronised"
-    ok "nothing else was revoked" is_in_state "$KEPT_LEASE" active
     clock_is_off $DAY 1
-    ends_on_time "forward, synchronised"
+    is_about "the clock is set forward by a day" $DAY
+    ends_on_time "forward"
     ok "nothing else was revoked: within a boot no clock but the boot's counts" is_in_state "$KEPT_LEASE" active
     exits 255 "a code of the real time is refused" code_login ada
     ok "a recovery code opens" recovery_login ada
@@ -366,7 +365,7 @@ clocks() {
 
 reset_at_boot() {
     local before
-    ok "a lease of five seconds" lease_of shop shop-brief
+    ok "a lease of three seconds" lease_of shop shop-brief
     BRIEF=$NAME
     before=$(ttl_of "$KEPT_LEASE")
     clock_is_off "-$(date +%s)" 0
@@ -382,18 +381,19 @@ reset_at_boot() {
     clock_is_off $DAY 0
     ok "the host reboots, its clock a day ahead" host reboot "$STAGE_HOST"
     eventually 20 "it is unsealed" inside countersign status
-    ends_on_time "a day ahead, not synchronised"
-    ok "the lease of an hour lives on" lives "$KEPT"
+    ok "a lease of three seconds" lease_of shop shop-brief
+    eventually 12 "is gone" account_gone "$NAME"
+    ok "the lease of an hour lives on: that clock is not synchronised" lives "$KEPT"
     clock_is_off $DAY 1
+    ok "a lease of three seconds" lease_of shop shop-brief
     eventually 40 "once that clock is synchronised, its hour is over" account_gone "$KEPT"
     ok "leases are made" lease_of shop
     ok "the audit chain is whole" inside countersign audit verify
 }
 
-set_up
-older_store
-host_clone
-snapshot
-clocks
-reset_at_boot
+for part in set_up older_store host_clone snapshot clocks reset_at_boot; do
+    BEGIN=$(date +%s%3N)
+    "$part"
+    note "$part: $(ms_since "$BEGIN") ms"
+done
 finish
