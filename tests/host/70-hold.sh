@@ -315,11 +315,11 @@ clock_is_off() { # SECONDS SYNCHRONISED(0|1)
     inside sh -c "echo $1 $2 >/etc/wrong-clock.new && mv /etc/wrong-clock.new /etc/wrong-clock"
 }
 
-# On a booted container ProtectKernelTunables= shows the agent the machine's boot id in place of the host's own.
+# On a booted container two settings of the unit show the agent the machine's boot id in place of the host's own.
 wrong_clock() {
     install -m 0644 "$STAGE_BUILD/wrong-clock.so" "$(host root "$STAGE_HOST")/usr/local/lib/"
     inside sh -c 'mkdir -p /etc/systemd/system/countersignd.service.d && cd /etc/systemd/system/countersignd.service.d &&
-        printf "[Service]\nEnvironment=LD_PRELOAD=/usr/local/lib/wrong-clock.so WRONG_CLOCK=/etc/wrong-clock\nProtectKernelTunables=no\n" >clock.conf &&
+        printf "[Service]\nEnvironment=LD_PRELOAD=/usr/local/lib/wrong-clock.so WRONG_CLOCK=/etc/wrong-clock\nProtectKernelTunables=no\nProtectControlGroups=no\n" >clock.conf &&
         echo 0 1 >/etc/wrong-clock && systemctl daemon-reload && systemctl restart countersignd'
 }
 
