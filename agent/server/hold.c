@@ -214,7 +214,7 @@ static int remember(json_t *known, const char *token)
 
 static int make_token(char out[CONNECTOR_CLAIM_LEN + 1])
 {
-    char uuid[ENCODE_UUID_LEN + 1]; /* its first and last groups: 80 random bits less the version */
+    char uuid[ENCODE_UUID_LEN + 1]; /* its first group and the end of its last: 64 random bits */
     encode_random_uuid(uuid);
     return snprintf(out, CONNECTOR_CLAIM_LEN + 1, "%.8s%.8s", uuid, uuid + 28) ==
                    CONNECTOR_CLAIM_LEN

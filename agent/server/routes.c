@@ -38,7 +38,7 @@ static const struct route rows[] = {
     {DEL, "sys/snapshot", ACL_DELETE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL, route_snapshot_drop},
     {PUT, "sys/restore", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, route_fields_restore,
      route_restore_begin},
-    {PUT, "sys/restore/share", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE | ROUTE_QUIET,
+    {PUT, "sys/restore/share", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE,
      route_fields_restore_share, route_restore_share},
     {PUT, "sys/restore/data", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE | ROUTE_QUIET,
      route_fields_restore_data, route_restore_data},
