@@ -230,9 +230,21 @@ void command_help(const struct command *cmd, FILE *to)
                        : "0 done; 1 wrong usage or a local problem; 2 the agent refused.");
 }
 
+/* How wide the longest name of a group is. */
+static int widest(const char *group)
+{
+    const struct command *c;
+    size_t most = 22;
+
+    for_each_command(c) if (!c->hidden && continues(c->name, group) && strlen(c->name) > most)
+        most = strlen(c->name);
+    return (int)most;
+}
+
 void command_group_help(const char *group, FILE *to)
 {
     const struct command *c;
+    int width = widest(group);
 
     fprintf(to, "Usage: countersign %s COMMAND [flags] [arguments]\n\n", group);
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
@@ -240,7 +252,7 @@ void command_group_help(const char *group, FILE *to)
             fprintf(to, "  %s.\n\n", groups[i].purpose);
     fprintf(to, "Commands:\n\n");
     for_each_command(c) if (!c->hidden && continues(c->name, group))
-        fprintf(to, "  %-*s  %s\n", 22, c->name, c->purpose);
+        fprintf(to, "  %-*s  %s\n", width, c->name, c->purpose);
     fprintf(to, "\ncountersign %s COMMAND -help tells more about each.\n", group);
 }
 

@@ -16,7 +16,7 @@
  *   GET  sys/status         what is wrong and what waits: {"version", "instance", "initialized", "sealed",
  *                           "since", "leases": {"pending", "active", "revoking", "quarantined"},
  *                           "revocations_waiting", "oldest_waiting": stamp|null, "connector":
- *                           "up"|"down", "sessions", "audit": {"seq", "waiting", "failing_since"},
+ *                           "up"|"down", "sessions", "audit": {"seq", "waiting", "failing_since"}, "held": {"cause", "reason", "since"}|null,
  *                           "problems": ["sentence: what to do", …]}
  *   LIST sys/bindings -> {"keys": […]}; GET/PUT/DELETE sys/bindings/NAME (the object of the design;
  *                           GET answers it in data)
