@@ -159,6 +159,10 @@ TOOLS := $(addprefix $(B)/,frame-client raw-client memory-search)
 $(TOOLS): $(B)/%: $(B)/tests/lib/%.o
 	$(LINK) $^
 
+# Loaded into the agent where a test sets its clock.
+$(B)/wrong-clock.so: $(B)/tests/lib/wrong-clock.o
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -o $@ $^
+
 # The agent after this one, whose dialogue with the module is a version ahead.
 $(B)/next/pam.o: agent/server/pam.c $(FLAGSTAMP)
 	@mkdir -p $(@D)
@@ -178,7 +182,7 @@ $(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(LINK) -fsanitize=fuzzer $(FUZZ_LINK)
 
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS) $(B)/countersignd-next
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS) $(B)/countersignd-next $(B)/wrong-clock.so
 
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZERS)

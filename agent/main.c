@@ -17,10 +17,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "lease/deadline.h"
 #include "server/break_glass.h"
 #include "server/config.h"
 #include "server/dev.h"
 #include "server/disk.h"
+#include "server/hold.h"
 #include "server/metrics.h"
 #include "server/restart.h"
 #include "server/mount.h"
@@ -29,6 +31,7 @@
 #include "server/quorum.h"
 #include "server/request.h"
 #include "server/revoke.h"
+#include "server/routes.h"
 #include "server/rules.h"
 #include "server/sockets.h"
 #include "server/watch.h"
@@ -55,6 +58,8 @@ static void on_commit_failed(void *data)
         return;
     (void)rules_load(a->rules, a->vault);
     (void)mounts_load(a->mounts, a->vault);
+    if (hold_load(a) < 0)
+        sd_journal_print(LOG_ERR, "what is held could not be read again: everything is held");
 }
 
 static void on_connector(void *data)
@@ -117,7 +122,8 @@ static int make_rooms(struct agent *a)
     static const struct lease_ops ops = {.revoke = revoke_start, .changed = watch_changed};
     a->rules = rules_new();
     a->mounts = mounts_new();
-    if (!a->rules || !a->mounts)
+    a->hold = hold_new();
+    if (!a->rules || !a->mounts || !a->hold)
         return -ENOMEM;
     int e = turn_new(a->loop, a->vault, &a->turn);
     if (e == 0)
@@ -175,11 +181,16 @@ static void close_agent(struct agent *a)
     restart_free(a->restart);
     turn_free(a->turn);
     leases_free(a->leases);
+    route_snapshot_end(a);
+    route_restore_end(a);
+    if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
+        (void)deadline_rest(a->vault);
     if (a->vault && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
     vault_close(a->vault);
     rules_free(a->rules);
     mounts_free(a->mounts);
+    hold_free(a->hold);
     workers_free(a->nss);
     workers_free(a->login_nss);
     workers_free(a->enrol_kdf);

@@ -62,7 +62,8 @@ static void put(struct buf *b, const json_t *v, size_t flags)
 {
     if (b->error)
         return;
-    if (json_dump_callback(v, put_piece, b, JSON_COMPACT | JSON_ENCODE_ANY | flags) < 0 && !b->error)
+    if (json_dump_callback(v, put_piece, b, JSON_COMPACT | JSON_ENCODE_ANY | flags) < 0 &&
+        !b->error)
         b->error = v ? -ENOMEM : -EINVAL;
 }
 

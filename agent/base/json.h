@@ -26,8 +26,8 @@ int json_parse(const char *text, size_t n, json_t **out, char *why, size_t whyle
 /* Appends the compact dump with keys in insertion order. Sticky error in b (-EINVAL for a NULL v).
  */
 void json_put(struct buf *b, const json_t *v);
-/* The same with everything beyond ASCII as \uXXXX: for files that people look at on a terminal, which
- * C1 and bidirectional controls in a name would steer. */
+/* The same with everything beyond ASCII as \uXXXX: for files that people look at on a terminal,
+ * which C1 and bidirectional controls in a name would steer. */
 void json_put_ascii(struct buf *b, const json_t *v);
 
 /* Finds the exact bytes of the value of a top-level key in an object that json_parse() accepted

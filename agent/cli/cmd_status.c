@@ -27,12 +27,17 @@ static void put_state(struct cli *c, const json_t *s)
 {
     bool sealed = !json_is_false(json_object_get(s, "sealed"));
     bool initialized = json_is_true(json_object_get(s, "initialized"));
+    bool held = json_is_object(json_object_get(s, "held"));
     const char *word = !initialized ? "not initialised" : sealed ? "sealed" : "unsealed";
-    char line[96];
+    char line[128];
 
-    snprintf(line, sizeof(line), "%s%s %s%s",
-             output_color(&c->out, sealed ? OUTPUT_BAD : OUTPUT_GOOD),
-             output_mark(&c->out, !sealed), word, output_color(&c->out, OUTPUT_PLAIN));
+    snprintf(line, sizeof(line), "%s%s %s%s%s",
+             output_color(&c->out, sealed ? OUTPUT_BAD
+                                   : held ? OUTPUT_WARN
+                                          : OUTPUT_GOOD),
+             output_mark(&c->out, !sealed && !held), word,
+             held ? ", but held: nothing is made, revoked or swept" : "",
+             output_color(&c->out, OUTPUT_PLAIN));
     put_line("State", line);
 }
 

@@ -5,11 +5,11 @@
 #include "cli/families.h"
 
 static const struct command *const tables[] = {
-    cmd_generic_rows,  cmd_kv_rows,      cmd_kvmeta_rows,     cmd_status_rows,  cmd_top_rows,
-    cmd_operator_rows, cmd_rekey_rows,   cmd_breakglass_rows, cmd_factor_rows,  cmd_import_rows,
-    cmd_person_rows,   cmd_session_rows, cmd_binding_rows,    cmd_policy_rows,  cmd_explain_rows,
-    cmd_lease_rows,    cmd_token_rows,   cmd_apply_rows,      cmd_secrets_rows, cmd_audit_rows,
-    cmd_pam_rows,      cmd_help_rows,
+    cmd_generic_rows,  cmd_kv_rows,      cmd_kvmeta_rows,   cmd_status_rows,  cmd_top_rows,
+    cmd_operator_rows, cmd_hold_rows,    cmd_snapshot_rows, cmd_rekey_rows,   cmd_breakglass_rows,
+    cmd_factor_rows,   cmd_import_rows,  cmd_person_rows,   cmd_session_rows, cmd_binding_rows,
+    cmd_policy_rows,   cmd_explain_rows, cmd_lease_rows,    cmd_token_rows,   cmd_apply_rows,
+    cmd_secrets_rows,  cmd_audit_rows,   cmd_pam_rows,      cmd_help_rows,
 };
 
 const struct flag command_globals[] = {
@@ -31,6 +31,7 @@ const struct flag command_globals[] = {
 /* In the overview's order. */
 static const struct command_group groups[] = {
     {"operator", "Set up, unseal, seal, change the keys"},
+    {"operator snapshot", "Copies of the store: save, restore on another host"},
     {"operator break-glass", "Emergency codes, for when all else fails"},
     {"factor", "Second factors: enrol, import, list, remove"},
     {"person", "People: who is known, and taking everything from a leaver"},
@@ -232,13 +233,22 @@ void command_help(const struct command *cmd, FILE *to)
                        : "0 done; 1 wrong usage or a local problem; 2 the agent refused.");
 }
 
+/* How wide the longest name of a group is. */
+static int widest(const char *group)
+{
+    const struct command *c;
+    size_t most = 22;
+
+    for_each_command(c) if (!c->hidden && continues(c->name, group) && strlen(c->name) > most)
+        most = strlen(c->name);
+    return (int)most;
+}
+
 void command_group_help(const char *group, FILE *to)
 {
     const struct command *c;
-    int width = 22;
+    int width = widest(group);
 
-    for_each_command(c) if (!c->hidden && continues(c->name, group) && (int)strlen(c->name) > width)
-        width = (int)strlen(c->name);
     fprintf(to, "Usage: countersign %s COMMAND [flags] [arguments]\n\n", group);
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)
         if (strcmp(groups[i].name, group) == 0)

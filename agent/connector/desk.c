@@ -209,6 +209,10 @@ static void answer(struct job *j, bool ok)
 {
     struct database *db = j->owner;
 
+    if (ok && j->claimed && !j->answer)
+        j->answer = json_object();
+    if (ok && j->claimed) /* where memory is short the agent learns it from the next answer */
+        (void)json_set_bool(j->answer, "claimed", true);
     if (!j->answered)
         send_frame(db->desk, j->frame.id, ok, &j->why, ok ? j->answer : j->objects);
     j->answered = true;

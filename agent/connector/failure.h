@@ -14,6 +14,7 @@
 #define FAILURE_GONE "gone"
 #define FAILURE_STATEMENT "statement"
 #define FAILURE_INVALID "invalid"
+#define FAILURE_SUPERSEDED "superseded"
 
 #define FAILURE_MESSAGE_MAX 400
 

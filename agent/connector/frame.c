@@ -22,6 +22,10 @@
     {                                                                                              \
         "groups", JSON_KIND_STRINGS, false, 0, FRAME_GROUPS_MAX                                    \
     }
+#define CLAIM                                                                                      \
+    {                                                                                              \
+        "claim", JSON_KIND_OBJECT, false, 0, 0                                                     \
+    }
 #define END                                                                                        \
     {                                                                                              \
         NULL, JSON_KIND_ANY, false, 0, 0                                                           \
@@ -44,21 +48,36 @@ static const struct json_field create_fields[] = {
     {"connection_limit", JSON_KIND_INT, false, -1, INT32_MAX},
     {"comment", JSON_KIND_STRING, true, 0, 1024},
     STATEMENTS,
+    CLAIM,
     END,
 };
 static const struct json_field renew_fields[] = {
-    COMMON, ROLE("role", true), {"expires", JSON_KIND_INT, true, 1, FRAME_EXPIRES_MAX}, STATEMENTS,
+    COMMON,
+    ROLE("role", true),
+    {"expires", JSON_KIND_INT, true, 1, FRAME_EXPIRES_MAX},
+    STATEMENTS,
+    CLAIM,
     END,
 };
-static const struct json_field revoke_fields[] = {COMMON, ROLE("role", true), STATEMENTS, END};
+static const struct json_field revoke_fields[] = {COMMON, ROLE("role", true), STATEMENTS, CLAIM,
+                                                  END};
 static const struct json_field sweep_fields[] = {
     COMMON,
     {"instance", JSON_KIND_STRING, true, 0, 36},
     {"after", JSON_KIND_STRING, false, 0, CONNECTOR_ROLE_MAX},
     {"limit", JSON_KIND_INT, false, 1, FRAME_SWEEP_MAX},
+    CLAIM,
     END,
 };
 static const struct json_field forget_fields[] = {COMMON, END};
+static const struct json_field claim_fields[] = {
+    ROLE("marker", true),
+    {"next", JSON_KIND_STRING, true, CONNECTOR_CLAIM_LEN, CONNECTOR_CLAIM_LEN},
+    {"known", JSON_KIND_STRINGS, true, 0, CONNECTOR_CLAIMS_MAX},
+    {"by", JSON_KIND_STRING, true, 0, 256},
+    {"take", JSON_KIND_BOOL, true, 0, 0},
+    END,
+};
 
 static const struct {
     const char *name;
@@ -122,6 +141,28 @@ static bool names_fit(const json_t *list)
     return true;
 }
 
+static bool is_token(const char *s)
+{
+    return within(s, "0123456789abcdef", CONNECTOR_CLAIM_LEN, CONNECTOR_CLAIM_LEN);
+}
+
+static bool claim_fits(const json_t *claim)
+{
+    const json_t *one;
+    size_t i;
+
+    if (!claim)
+        return true;
+    if (!is_token(json_str_or(claim, "next", "")))
+        return false;
+    json_array_foreach(json_object_get(claim, "known"), i, one)
+    {
+        if (!is_token(json_string_value(one)))
+            return false;
+    }
+    return true;
+}
+
 /* What a schema can't say. NULL, or what is wrong. */
 static const char *deeper_fault(const struct frame *f)
 {
@@ -135,23 +176,28 @@ static const char *deeper_fault(const struct frame *f)
         return "verifier is not a SCRAM-SHA-256 verifier";
     if (f->op == FRAME_SWEEP && !is_uuid(json_str_or(f->body, "instance", "")))
         return "instance is not a UUID";
+    if (!claim_fits(json_object_get(f->body, "claim")))
+        return "claim: a token is 16 lower-case hex digits";
     return NULL;
 }
 
 static int check_body(struct frame *f, char *why, size_t whylen)
 {
-    json_t *db = json_object_get(f->body, "db");
+    json_t *db = json_object_get(f->body, "db"), *claim = json_object_get(f->body, "claim");
     const char *fault;
     int r;
 
     if (!exact_types(f->body, ops[f->op].fields) || !json_is_object(db) ||
-        !exact_types(db, db_fields)) {
+        !exact_types(db, db_fields) ||
+        (claim && (!json_is_object(claim) || !exact_types(claim, claim_fields)))) {
         (void)snprintf(why, whylen, "a field is of the wrong type, or db is missing");
         return -EINVAL;
     }
     r = json_check(f->body, ops[f->op].fields, true, why, whylen);
     if (r == 0)
         r = json_check(db, db_fields, true, why, whylen);
+    if (r == 0 && claim)
+        r = json_check(claim, claim_fields, true, why, whylen);
     if (r < 0)
         return r;
     fault = deeper_fault(f);

@@ -6,7 +6,8 @@
 
 #include "base/clock.h"
 
-#define RACES_MAX 64 /* of those that meet one always wins, so this ends; the deadline holds besides */
+#define RACES_MAX                                                                                  \
+    64 /* of those that meet one always wins, so this ends; the deadline holds besides */
 #define PAUSE_FIRST_MS 5
 #define PAUSE_MAX_MS 200
 
@@ -29,7 +30,6 @@ struct job *job_new(struct frame *frame, sd_event *event, const struct job_event
     j->events = events;
     j->owner = owner;
     j->deadline_ms = clock_boot_ms() + j->frame.timeout_ms;
-    j->steps = tables[j->frame.op];
     return j;
 }
 
@@ -45,7 +45,7 @@ static void forget(struct job *j)
     j->pid = NULL;
     j->names = j->answer = j->objects = NULL;
     j->pids = j->at = 0;
-    j->expanded = j->is_member = false;
+    j->expanded = j->is_member = j->claimed = false;
     j->oid[0] = '\0';
     j->pause_ms = 0;
     j->why = (struct failure){0};
@@ -140,6 +140,17 @@ static enum verdict send_query(struct job *j, const struct step *step, const str
     return pgconn_query(j->conn, q) == 0 ? STEP_SEND : STEP_FAIL;
 }
 
+/* A table has ended: the op's own comes behind the claim's. False when that was all. */
+static bool next_table(struct job *j)
+{
+    if (j->steps != job_steps_claim)
+        return false;
+    j->claimed = true;
+    j->steps = tables[j->frame.op];
+    j->step = 0;
+    return true;
+}
+
 static void run(struct job *j)
 {
     enum verdict v;
@@ -149,6 +160,10 @@ static void run(struct job *j)
         struct pgconn_query q = {.sql = BUF_INIT(TEMPLATE_TEXT_MAX)};
 
         if (!step->ask) {
+            if (next_table(j)) {
+                v = STEP_JUMP;
+                continue;
+            }
             j->events->over(j, true);
             return;
         }
@@ -170,6 +185,7 @@ void job_begin(struct job *j, struct pgconn *conn)
 {
     forget(j);
     j->conn = conn;
+    j->steps = json_object_get(j->frame.body, "claim") ? job_steps_claim : tables[j->frame.op];
     j->step = 0;
     run(j);
 }

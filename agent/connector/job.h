@@ -54,6 +54,7 @@ struct job {
     bool committed;  /* one has been sent at some time */
     bool answered;   /* nobody waits any more */
     bool dirty;      /* templates ran: the session may have been changed */
+    bool claimed;    /* the database is this agent's: the request's claim stood the test */
     unsigned races;
     unsigned pause_ms;
 
@@ -86,6 +87,8 @@ void job_result(struct job *j, const PGresult *result);
 
 extern const struct step job_steps_check[], job_steps_create[], job_steps_renew[],
     job_steps_revoke[], job_steps_sweep[];
+/* Before all of them, where the request brings a claim (op_claim.c). */
+extern const struct step job_steps_claim[];
 
 /* The string member of the request ("" when absent). */
 const char *job_str(const struct job *j, const char *key);

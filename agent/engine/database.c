@@ -50,6 +50,8 @@ int database_failed(struct engine_request *r, const char *name, const json_t *an
         {"denied", "refused the agent's account", "check its password and what it was granted",
          502},
         {"statement", "refused a statement", "check the role's statements and groups", 400},
+        {"superseded", "is held",
+         "an operator decides which of the two goes on: countersign operator accept-rollback", 503},
         {"invalid", "could not be asked", "check the configuration and the role", 400},
         {NULL, "could not do it", "try again", 502},
     };

@@ -105,7 +105,7 @@ static int make_frame(struct engine_request *r, const json_t *role, const json_t
                       const struct database_state *s)
 {
     _cleanup_buf_ struct buf verifier = BUF_INIT(512), comment = BUF_INIT(1024);
-    int64_t expires = r->now_ms / 1000 + r->lease.ttl + DATABASE_GRACE;
+    int64_t expires = r->lease_ms / 1000 + r->lease.ttl + DATABASE_GRACE;
     int e = scram_verifier(s->password, &verifier);
     buf_putf(&comment, CONNECTOR_COMMENT, vault_instance(r->vault), r->lease_id);
     if (e == 0)

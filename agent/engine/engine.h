@@ -39,8 +39,9 @@ struct engine_request {
     json_t *body;    /* the parsed object, or NULL; may be normalised in place */
     const char *raw; /* the body's bytes */
     size_t raw_len;
-    const json_t *query; /* the query string's names and values (strings) */
-    int64_t now_ms;
+    const json_t *query;   /* the query string's names and values (strings) */
+    int64_t now_ms;        /* wall time */
+    int64_t lease_ms;      /* lease time (base/clock.h): for what is told to end */
     const char *principal; /* for names and comments: "user:alice" */
     int64_t ttl, max_ttl;  /* bounds of the binding that allowed it, seconds; 0 = none */
     int64_t wish_ttl;      /* what the caller asked for, 0 = nothing */

@@ -154,7 +154,7 @@ static int64_t expected(const struct deadline_anchor *stored, const struct deadl
     return stored->seen_ms;
 }
 
-int deadline_update(struct vault *v)
+static int update(struct vault *v, bool always)
 {
     struct deadline_anchor stored, next;
     const struct deadline_clocks now = {.boot_id = clock_boot_id(),
@@ -168,11 +168,21 @@ int deadline_update(struct vault *v)
         return e;
     next = deadline_next(&stored, &now);
     hold(&next);
-    if (deadline_changed(&stored, &next))
+    if (always || deadline_changed(&stored, &next))
         e = put(v, &next);
     if (e < 0)
         return e;
     int64_t before = expected(&stored, &now);
     clock_lease_anchor(next.offset_ms);
     return stored.boot_id[0] && next.seen_ms - before > FORWARD_MS ? DEADLINE_E_FORWARD : 0;
+}
+
+int deadline_update(struct vault *v)
+{
+    return update(v, false);
+}
+
+int deadline_rest(struct vault *v)
+{
+    return update(v, true);
 }

@@ -50,5 +50,8 @@ bool deadline_changed(const struct deadline_anchor *stored, const struct deadlin
  * it was). */
 #define DEADLINE_E_FORWARD 1 /* lease time jumped forward by more than a minute: worth a word */
 int deadline_update(struct vault *v);
+/* The same before an orderly end, but kept in any case: the next boot goes on from here, and not
+ * from up to DEADLINE_SAVE_MS before. */
+int deadline_rest(struct vault *v);
 
 #endif

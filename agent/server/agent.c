@@ -10,14 +10,16 @@
 #include "base/encode.h"
 #include "lease/deadline.h"
 #include "server/break_glass.h"
-#include "server/lockout.h"
+#include "server/hold.h"
 #include "server/journal.h"
+#include "server/lockout.h"
 #include "server/logins.h"
 #include "server/metrics.h"
 #include "server/mount.h"
 #include "server/quorum.h"
 #include "server/restart.h"
 #include "server/revoke.h"
+#include "server/routes.h"
 #include "server/rules.h"
 #include "server/watch.h"
 #include "vault/audit.h"
@@ -32,10 +34,9 @@ void agent_open_audit(struct agent *a)
             a, "audit log damaged",
             "the audit log lost or changed lines that were safely in it: countersign audit verify");
     else if (e == -ESTALE)
-        agent_alert(a, "older store put back",
-                    "the audit log has seen lines that the store has not: an older store was put "
-                    "back; move the "
-                    "log away if that was meant, and reload the agent");
+        hold_enter(a, "rollback",
+                   "the audit log has seen lines that the store has not: an older store was put "
+                   "back");
     else if (e < 0)
         sd_journal_print(LOG_WARNING,
                          "the audit log %s can't be opened (%s); its lines wait in the store",
@@ -48,6 +49,8 @@ static int load(struct agent *a)
     int e = rules_load(a->rules, a->vault);
     if (e == 0)
         e = mounts_load(a->mounts, a->vault);
+    if (e == 0)
+        e = hold_load(a);
     if (e < 0)
         return e;
     agent_open_audit(a);
@@ -76,16 +79,34 @@ int agent_unsealed(struct agent *a)
     return 0;
 }
 
+void agent_accepted(struct agent *a, bool all)
+{
+    int e = hold_load(a);
+    if (e == 0 && a->audit_path && audit_export_open(a->vault, a->audit_path) == -ESTALE)
+        e = audit_export_set_aside(a->vault);
+    if (e < 0)
+        sd_journal_print(LOG_ERR, "what was accepted can't be gone on with: %s", strerror(-e));
+    if (a->audit_path)
+        agent_open_audit(a);
+    if (all && watch_start(a->watch) < 0)
+        sd_journal_print(LOG_ERR, "out of memory: restart the agent");
+    revoke_sweep(a);
+}
+
 void agent_seal(struct agent *a)
 {
+    if (vault_state(a->vault) == VAULT_UNSEALED)
+        (void)deadline_rest(a->vault);
     if (a->audit_path && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
+    route_snapshot_end(a);
     watch_stop(a->watch);
     rules_clear(a->rules);
     mounts_clear(a->mounts);
     quorum_end_rooting(a);
     quorum_end_rekeying(a);
     lockout_forget(a);
+    hold_clear(a->hold);
     vault_seal(a->vault);
     a->counted_ms = 0;
     revoke_forget_waiters();

@@ -23,6 +23,9 @@ struct quorum_rooting;
 struct quorum_rekeying;
 struct rules;  /* server/rules.h */
 struct mounts; /* server/mount.h */
+struct hold;   /* server/hold.h */
+struct saving; /* server/sys_snapshot.c */
+struct restoring;
 struct sessions_watch;
 
 /* What is known of people who are locked out: server/lockout.c. */
@@ -49,6 +52,7 @@ struct agent {
     struct people *people, *login_people;  /* server/people.h: NSS with a short memory */
     enum agent_locks locks;
     struct link *link;
+    struct hold *hold;       /* server/hold.h */
     struct watch *watch;     /* server/watch.h: timers and session leaders */
     struct pam_server *pam;  /* server/pam.h */
     struct restart *restart; /* server/restart.h: restarts */
@@ -66,12 +70,17 @@ struct agent {
     struct quorum_rooting *rooting;
     struct quorum_rekeying *rekeying;
     struct break_glass *break_glass; /* server/break_glass.h */
+    struct saving *saving;           /* a snapshot that is being taken, or NULL */
+    struct restoring *restoring;
 };
 
 /* Called after init and unseal: loads rules and mounts, opens the audit export, starts timers,
  * re-drives leases. Outside of a turn. When that fails the vault is sealed again: an agent that
  * can't let leases end must not give any. */
 int agent_unsealed(struct agent *a);
+/* After an operator accepted a hold (server/hold.h), outside of a turn: all of it, or databases
+ * only. What was held back is done. */
+void agent_accepted(struct agent *a, bool all);
 /* Seals: what is on disk of the audit log is made whole, timers, rules, mounts and keys are
  * forgotten, waiting requests answered. Outside of a turn, or as an effect (then it happens behind
  * the turn's other effects). */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/hold.h"
 #include "server/mount.h"
 #include "server/pipeline.h"
 #include "server/revoke.h"
@@ -83,6 +84,7 @@ static int bridge_new(struct request *r, const struct mount *m, struct bridge **
         .query = r->query,
         .now_ms = r->now_ms,
         .check = r->check,
+        .lease_ms = r->lease_ms,
         .principal = r->principal,
         .lease_id = b->lease_id,
         .raw_data = BUF_INIT(4 * HTTP_BODY_MAX),
@@ -239,8 +241,24 @@ static void send_call(void *data)
     struct bridge *b = data;
     json_t *frame = b->frame;
     b->frame = NULL;
-    if (link_call(b->request->agent->link, frame, on_answer, b) < 0)
+    if (hold_call(b->request->agent, b->space, frame, on_answer, b) < 0)
         on_answer(NULL, b);
+}
+
+/* A lease that could not be ended again must not begin. 0, 1 (refused), -errno. */
+static int refuse_held(struct request *r, const struct bridge *b)
+{
+    const json_t *db = json_object_get(b->er.frame, "db");
+    const char *name = json_str_or(db, "name", "");
+    const char *why = hold_database(r->agent, b->space, name);
+    int e = why ? hold_refuse(r) : 0;
+    if (!why || e != 0)
+        return e;
+    e = request_error(r, 503,
+                      "the database %s is held: %s. An operator decides which of the two goes on: "
+                      "countersign operator accept-rollback",
+                      name, why);
+    return e < 0 ? e : 1;
 }
 
 /* Does what the engine asked for: an answer, or first a frame to the connector. */
@@ -253,6 +271,9 @@ static int go_on(struct request *r, struct bridge *b, int outcome)
     if (b->er.lease.wanted && r->last_use)
         return request_error(
             r, 400, "this was the token's last use: a lease would have ended with it at once");
+    int held = b->er.lease.wanted && !b->leased ? refuse_held(r, b) : 0;
+    if (held != 0)
+        return held < 0 ? held : 0;
     if (outcome == ENGINE_CALL) {
         int e = b->er.lease.wanted && !b->leased ? make_pending(r, b) : 0;
         b->frame = b->er.frame;
@@ -284,6 +305,7 @@ static int answered(struct request *r)
     if (!answer)
         return -ENOMEM;
     b->er.now_ms = r->now_ms;
+    b->er.lease_ms = r->lease_ms;
     return go_on(r, b, b->engine->answered(&b->er, answer));
 }
 

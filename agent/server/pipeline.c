@@ -252,7 +252,8 @@ static int admit_root(struct request *r)
 static int audit_outside(void *data)
 {
     struct request *r = data;
-    if (r->root_peer) /* whoever was turned away must not be able to cry wolf */
+    if (r->root_peer &&
+        !(r->route->flags & ROUTE_QUIET)) /* whoever was turned away must not be able to cry wolf */
         request_alert(r, "root used a root-only route");
     return pipeline_audit(r);
 }

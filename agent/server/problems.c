@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/break_glass.h"
+#include "server/hold.h"
 #include "server/link.h"
 #include "server/rules.h"
 #include "vault/record.h"
@@ -128,7 +130,7 @@ static bool audit_failing(const struct problem_facts *f, char *out, size_t n)
              "or mend %s",
              ago(f, f->audit_failing_ms, since), (unsigned long long)f->audit_waiting,
              f->agent->audit_path ? f->agent->audit_path : "its path");
-    return f->audit_failing_ms != 0;
+    return f->audit_failing_ms != 0 && !hold_reason(f->agent);
 }
 
 static bool audit_full(const struct problem_facts *f, char *out, size_t n)
@@ -168,6 +170,34 @@ static bool rows_broken(const struct problem_facts *f, char *out, size_t n)
     return record_passed_over(f->agent->vault) > 0;
 }
 
+/* --- Emergency codes
+ * ------------------------------------------------------------------------ */
+
+static bool emergency_used(const struct problem_facts *f, char *out, size_t n)
+{
+    struct break_glass_summary s;
+    char since[32];
+    if (break_glass_summary(f->agent->vault, &s) < 0 || s.used == 0)
+        return false;
+    snprintf(out, n,
+             "%zu emergency code%s used, the last %s ago, and %zu left: look at who it was "
+             "(countersign operator break-glass status), then make a new set",
+             s.used, s.used == 1 ? " was" : "s were", ago(f, s.last_used_ms, since), s.left);
+    return true;
+}
+
+static bool emergency_strange(const struct problem_facts *f, char *out, size_t n)
+{
+    struct break_glass_summary s;
+    if (break_glass_summary(f->agent->vault, &s) < 0 || s.strange == 0)
+        return false;
+    snprintf(out, n,
+             "%zu emergency codes in the store were not made by this agent: somebody changed the "
+             "store: countersign operator break-glass status",
+             s.strange);
+    return true;
+}
+
 /* --- The table
  * -------------------------------------------------------------------------------------- */
 
@@ -175,19 +205,22 @@ static const struct {
     problem_fn is;
     bool sealed_too; /* asked while the store is not open as well */
 } checks[] = {
-    {not_initialised, true},   {sealed, true},
-    {store_broken, true},      {store_full, true},
-    {no_reserve, true},        {store_low, true},
-    {audit_failing, false},    {audit_full, true},
-    {audit_low, true},         {connector_away, false},
-    {revocations_wait, false}, {quarantined, false},
-    {rules_unreadable, false}, {rows_broken, false},
+    {not_initialised, true},    {sealed, true},
+    {store_broken, true},       {store_full, true},
+    {no_reserve, true},         {store_low, true},
+    {audit_failing, false},     {audit_full, true},
+    {audit_low, true},          {connector_away, false},
+    {revocations_wait, false},  {quarantined, false},
+    {rules_unreadable, false},  {rows_broken, false},
+    {emergency_strange, false}, {emergency_used, true},
 };
 
 json_t *problems_find(const struct problem_facts *f)
 {
     json_t *list = json_array();
     char text[TEXT_MAX];
+    if (list && f->state == VAULT_UNSEALED)
+        hold_problems(f->agent, list, f->root);
     for (size_t i = 0; list && i < ARRAY_LEN(checks); i++) {
         if (f->state != VAULT_UNSEALED && !checks[i].sealed_too)
             continue;

@@ -8,6 +8,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/clock.h"
+#include "server/hold.h"
 #include "server/journal.h"
 #include "server/metrics.h"
 #include "server/mount.h"
@@ -252,7 +253,7 @@ static int ask_engine(struct revocation *x, const json_t *lease)
     int e = engine->lease_revoke(x->agent->vault, json_str_or(lease, "space", ""),
                                  json_object_get(lease, "recipe"), &frame);
     if (e == 0 && frame)
-        e = link_call(x->agent->link, frame, on_answer, x);
+        e = hold_call(x->agent, json_str_or(lease, "space", ""), frame, on_answer, x);
     else if (e == 0)
         x->outcome = LEASE_GONE;
     if (e == 0 && frame)
@@ -344,7 +345,7 @@ static int sweep_turn(void *data)
     const struct mount *m = mounts_by_space(s->agent->mounts, s->space);
     json_t *one;
     size_t i;
-    if (!m)
+    if (!m || hold_database(s->agent, s->space, s->name))
         return 0;
     json_array_foreach(s->found, i, one)
     {
@@ -370,7 +371,7 @@ static int next_page(struct sweep *s)
         return e < 0 ? e : -ENOMEM;
     json_decref(s->found);
     s->found = NULL;
-    return link_call(s->agent->link, frame, on_page, s);
+    return hold_call(s->agent, s->space, frame, on_page, s);
 }
 
 /* What was found is recorded before more is asked for. */
@@ -432,6 +433,20 @@ struct sweeping {
     const struct mount *mount;
 };
 
+/* The claim that goes with it has to rest in the store before it is sent: after the commit. */
+static void ask_first_page(void *data)
+{
+    struct sweep *s = data;
+    json_t *frame = json_deep_copy(s->frame);
+    if (!frame || hold_call(s->agent, s->space, frame, on_page, s) < 0)
+        sweep_free(s);
+}
+
+static void drop_sweep(void *data)
+{
+    sweep_free(data);
+}
+
 static int start_sweep(json_t *frame, const char *name, void *data)
 {
     struct sweeping *x = data;
@@ -440,16 +455,11 @@ static int start_sweep(json_t *frame, const char *name, void *data)
         json_decref(frame);
         return -ENOMEM;
     }
+    s->frame = frame;
     s->agent = x->agent;
     snprintf(s->space, sizeof(s->space), "%s", x->mount->space);
     snprintf(s->name, sizeof(s->name), "%s", name);
-    s->frame = json_deep_copy(frame);
-    if (!s->frame) {
-        json_decref(frame);
-        sweep_free(s);
-        return -ENOMEM;
-    }
-    int e = link_call(x->agent->link, frame, on_page, s);
+    int e = effects_push(turn_effects(x->agent->turn), ask_first_page, drop_sweep, s);
     if (e < 0)
         sweep_free(s);
     return e;
@@ -458,6 +468,8 @@ static int start_sweep(json_t *frame, const char *name, void *data)
 static int sweep_all(void *data)
 {
     struct agent *a = data;
+    if (hold_reason(a))
+        return 0;
     for (size_t i = 0; i < mounts_count(a->mounts); i++) {
         struct sweeping x = {.agent = a, .mount = mounts_at(a->mounts, i)};
         if (x.mount->engine->sweep) {

@@ -63,6 +63,25 @@ static const struct route rows[] = {
     {DEL, "sys/break-glass/{user}", ACL_DELETE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL,
      route_break_glass_revoke},
 
+    {GET, "sys/hold", ACL_READ, ROUTE_ROOT_OR_CAP, NULL, route_hold},
+    {PUT, "sys/hold/accept", WRITE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL, route_hold_accept},
+
+    /* snapshots */
+    {PUT, "sys/snapshot", WRITE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL, route_snapshot_take},
+    {PUT, "sys/snapshot/read", WRITE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP | ROUTE_QUIET,
+     route_fields_snapshot, route_snapshot_read},
+    {DEL, "sys/snapshot", ACL_DELETE, ROUTE_SUDO | ROUTE_ROOT_OR_CAP, NULL, route_snapshot_drop},
+    {PUT, "sys/restore", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, route_fields_restore,
+     route_restore_begin},
+    {PUT, "sys/restore/share", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE,
+     route_fields_restore_share, route_restore_share},
+    {PUT, "sys/restore/data", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE | ROUTE_QUIET,
+     route_fields_restore_data, route_restore_data},
+    {PUT, "sys/restore/finish", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, NULL,
+     route_restore_finish},
+    {DEL, "sys/restore", 0, ROUTE_OUTSIDE | ROUTE_ROOT_PEER | ROUTE_BARE, NULL,
+     route_restore_cancel},
+
     /* policies, bindings */
     {GET | LIST, "sys/policies/acl", ACL_LIST | ACL_READ, ROUTE_TOP, NULL, route_policy_list},
     {GET, "sys/policies/acl/{name}", ACL_READ, ROUTE_TOP, NULL, route_policy_read},

@@ -104,6 +104,23 @@ int route_factor_passphrase(struct request *r);
 int route_factor_remove(struct request *r);
 int route_factor_reset(struct request *r);
 
+/* sys_hold.c */
+int route_hold(struct request *r);
+int route_hold_accept(struct request *r);
+
+/* sys_snapshot.c, sys_restore.c */
+int route_snapshot_take(struct request *r);
+int route_snapshot_read(struct request *r);
+int route_snapshot_drop(struct request *r);
+int route_restore_begin(struct request *r);
+int route_restore_share(struct request *r);
+int route_restore_data(struct request *r);
+int route_restore_finish(struct request *r);
+int route_restore_cancel(struct request *r);
+/* Gives up what is under way, at sealing and at the end. */
+void route_snapshot_end(struct agent *a);
+void route_restore_end(struct agent *a);
+
 /* sys_audit.c */
 int route_sessions(struct request *r);
 int route_audit_head(struct request *r);
@@ -127,6 +144,8 @@ int route_token_accessors(struct request *r);
 /* Body schemas, beside their handlers. */
 extern const struct json_field route_fields_generate_root[], route_fields_share[],
     route_fields_rekey[], route_fields_reseal[], route_fields_break_glass[];
+extern const struct json_field route_fields_snapshot[], route_fields_restore[],
+    route_fields_restore_share[], route_fields_restore_data[];
 extern const struct json_field route_fields_init[], route_fields_unseal[], route_fields_policy[],
     route_fields_paths[], route_fields_explain[], route_fields_mount[], route_fields_lease[],
     route_fields_lease_principal[], route_fields_totp[], route_fields_totp_confirm[],

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "server/mount.h"
+#include "server/hold.h"
 #include "server/revoke.h"
 #include "server/routes.h"
 
@@ -209,6 +210,7 @@ int route_lease_count(struct request *r)
 
 struct renewal {
     char id[LEASE_ID_MAX];
+    char space[40];
     int64_t end; /* seconds since 1970, as the engine was told */
     json_t *frame;
     json_t *answer;
@@ -231,8 +233,8 @@ static int renewed(struct request *r)
         return -ENOMEM;
     if (!json_bool(x->answer, "ok", false)) {
         const char *kind = json_str_or(x->answer, "kind", "");
-        return request_error(r, strcmp(kind, "gone") == 0 ? 400 : 502,
-                             "the account could not be prolonged: %s",
+        int status = strcmp(kind, "gone") == 0 ? 400 : strcmp(kind, "superseded") == 0 ? 503 : 502;
+        return request_error(r, status, "the account could not be prolonged: %s",
                              json_str_or(x->answer, "message", "no reason given"));
     }
     int64_t left = x->end - r->lease_ms / 1000;
@@ -260,7 +262,7 @@ static void send_renewal(void *data)
     struct renewal *x = r->state;
     json_t *frame = x->frame;
     x->frame = NULL;
-    if (link_call(r->agent->link, frame, on_renewed, r) < 0)
+    if (hold_call(r->agent, x->space, frame, on_renewed, r) < 0)
         request_resume(r, renewed);
 }
 
@@ -272,13 +274,14 @@ static int ask_engine(struct request *r, const json_t *lease, int64_t ttl)
     if (!engine)
         return request_error(r, 400, "this agent has no secrets engine that could prolong it");
     x->end = r->lease_ms / 1000 + ttl;
+    snprintf(x->space, sizeof(x->space), "%s", json_str_or(lease, "space", ""));
     if (!engine->lease_renew) {
         x->answer = json_pack("{s:b}", "ok", 1);
         return renewed(r);
     }
     int e =
         engine->lease_renew(r->agent->vault, json_str(lease, "space"),
-                            json_object_get(lease, "recipe"), r->now_ms / 1000 + ttl, &x->frame);
+                            json_object_get(lease, "recipe"), r->lease_ms / 1000 + ttl, &x->frame);
     if (e == -ENOENT)
         return request_error(r, 400, "the configuration that this lease was made with is gone");
     if (e < 0)
@@ -341,6 +344,9 @@ static int revoked(struct request *r, json_t *ids, json_t *data)
 int route_lease_revoke(struct request *r)
 {
     _cleanup_json_ json_t *l = NULL;
+    int held = hold_refuse(r);
+    if (held != 0)
+        return held < 0 ? held : 0;
     int e = get_own(r, &l);
     if (e >= 0 && !l && r->allowed && lease_id_of(r)[0]) { /* as Vault: gone is gone */
         json_decref(r->errors);
@@ -362,6 +368,9 @@ int route_lease_revoke_prefix(struct request *r)
 {
     char reason[400];
     size_t n = 0;
+    int held = hold_refuse(r);
+    if (held != 0)
+        return held < 0 ? held : 0;
     snprintf(reason, sizeof(reason), "revoked by %s", r->principal);
     _cleanup_json_ json_t *ids = json_array();
     int e = ids ? lease_revoke_prefix(r->agent->leases, request_param(r, "path"), reason,
@@ -402,6 +411,9 @@ int route_lease_revoke_principal(struct request *r)
     const char *principal = json_str(r->body, "principal");
     char reason[700];
     size_t n = 0;
+    int held = hold_refuse(r);
+    if (held != 0)
+        return held < 0 ? held : 0;
     if (strcmp(principal, "self") == 0)
         principal = r->principal;
     if (!r->allowed && strcmp(principal, r->principal) != 0)

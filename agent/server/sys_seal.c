@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "server/hold.h"
 #include "server/quorum.h"
 #include "server/routes.h"
 #include "server/rules.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/hold.h"
 #include "server/logins.h"
 #include "server/problems.h"
 #include "server/routes.h"
@@ -58,7 +59,7 @@ int route_status(struct request *r)
     return request_data(
         r, json_pack(
                "{s:s, s:s, s:b, s:b, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o, s:s, s:I, s:{s:I, s:I, "
-               "s:o}, s:{s:o, s:o}, s:o, s:o}",
+               "s:o}, s:{s:o, s:o}, s:o, s:o, s:o}",
                "version", COUNTERSIGN_VERSION, "instance", vault_instance(a->vault), "initialized",
                f.state != VAULT_UNINITIALISED, "sealed", !open, "since",
                stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c->pending, "active",
@@ -68,7 +69,8 @@ int route_status(struct request *r)
                link_up(a->link) ? "up" : "down", "sessions", (json_int_t)sessions, "audit", "seq",
                (json_int_t)seq, "waiting", (json_int_t)f.audit_waiting, "failing_since",
                stamp_or_null(f.audit_failing_ms), "disk", "store", room(&f.health.store), "audit",
-               room(&f.health.audit), "alerts", alerts(&a->alerts), "problems", problems_find(&f)));
+               room(&f.health.audit), "alerts", alerts(&a->alerts), "held",
+               open ? hold_show(a) : json_null(), "problems", problems_find(&f)));
 }
 
 int route_logins(struct request *r)

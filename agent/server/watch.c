@@ -12,6 +12,7 @@
 #include "identity/throttle.h"
 #include "identity/token.h"
 #include "lease/deadline.h"
+#include "server/hold.h"
 #include "server/logind.h"
 #include "vault/audit.h"
 
@@ -186,6 +187,8 @@ static int end_if_dead(const struct session *s, void *data)
 {
     struct dead *d = data;
     if (!session_alive(s)) {
+        if (hold_reason(d->agent))
+            return 0; /* what it held would be revoked: found again once that is accepted */
         int e = watch_end_session(d->agent, s->id, d->reason);
         return e < 0 ? e : 0;
     }
@@ -219,7 +222,9 @@ static int start(struct watch *w)
     struct dead d = {
         .agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
     int e = session_each(w->agent->vault, end_if_dead, &d);
-    return e < 0 ? e : lease_restart(w->agent->leases, clock_lease_ms());
+    if (e >= 0 && !hold_reason(w->agent))
+        e = lease_restart(w->agent->leases, clock_lease_ms());
+    return e;
 }
 
 static int tick_turn(void *data)
@@ -237,9 +242,10 @@ static int tick_turn(void *data)
                          "the clock is synchronised now; lease time moved forward to it");
     e = w->started ? 0 : start(w);
     int64_t now = clock_lease_ms();
-    if (e >= 0)
+    bool held = hold_reason(w->agent) != NULL;
+    if (e >= 0 && !held)
         e = token_expire(w->agent->vault, now, DUE_BATCH, token_gone, w->agent);
-    if (e >= 0)
+    if (e >= 0 && !held)
         e = lease_due(w->agent->leases, now, DUE_BATCH, &more);
     if (e >= 0)
         e = sweep(w, clock_wall_ms());
@@ -256,6 +262,8 @@ static void arm(struct watch *w, int64_t in_ms)
 static int64_t until_next(struct watch *w)
 {
     int64_t now = clock_lease_ms(), due, in = TICK_MS;
+    if (hold_reason(w->agent))
+        return in; /* nothing that is due is done */
     if (lease_next_due(w->agent->leases, &due) == 0 && due - now < in)
         in = due - now;
     if (token_next_due(w->agent->vault, &due) == 0 && due - now < in)

@@ -51,6 +51,10 @@ int audit_export_run(struct vault *v);
 /* Exports everything, fdatasyncs the file and prunes rows that are safely in it; call it now and
  * then (each second, say), outside a turn. Results as audit_export_run(). */
 int audit_export_sync(struct vault *v);
+/* After -ESTALE: renames the file to <path>.superseded-<seconds since 1970>, so that the next
+ * audit_export_open() begins a new one. Outside of a turn. 0, -EBADF before audit_export_open(),
+ * -errno. */
+int audit_export_set_aside(struct vault *v);
 /* How many lines wait for the export, and since when it fails (wall ms; 0 = it works). */
 void audit_export_state(const struct vault *v, uint64_t *waiting, int64_t *failing_since);
 

@@ -468,6 +468,23 @@ int audit_export_open(struct vault *v, const char *path)
     return failed(v, r);
 }
 
+int audit_export_set_aside(struct vault *v)
+{
+    struct audit_book *a = &v->audit;
+    int r = allowed(v);
+    if (r < 0)
+        return r;
+    if (!a->path)
+        return -EBADF;
+    char *aside = NULL;
+    if (asprintf(&aside, "%s.superseded-%lld", a->path, (long long)clock_wall_s()) < 0)
+        return -ENOMEM;
+    audit_export_close(v);
+    r = rename(a->path, aside) < 0 && errno != ENOENT ? -errno : 0;
+    free(aside);
+    return r < 0 ? r : sync_folder(a->path);
+}
+
 void audit_export_state(const struct vault *v, uint64_t *waiting, int64_t *failing_since)
 {
     const struct audit_book *a = &v->audit;

@@ -105,6 +105,8 @@ int vault_config_write(struct vault *v, unsigned shares, unsigned threshold,
                        enum vault_seal_kind kind);
 /* After unsealing with this key (of the row NEXT?): what is better done now than never. */
 void vault_unsealed_with(struct vault *v, const uint8_t *unseal_key, bool next);
+/* What the store says of itself, after another file took its place. */
+int vault_reload(struct vault *v);
 /* vault_meta_put() without a turn's bookkeeping. */
 int vault_meta_write(struct vault *v, const char *key, const void *p, size_t n);
 

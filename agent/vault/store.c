@@ -435,6 +435,15 @@ int store_open(struct store *s, const char *path, char *why, size_t whylen)
     return r;
 }
 
+int store_sync_folder(const char *path)
+{
+    char why[8];
+    _cleanup_(freep) char *dir = NULL;
+    _cleanup_(freep) char *full = NULL;
+    int r = resolve(path, &dir, &full, why, sizeof(why));
+    return r < 0 ? r : sync_dir(dir);
+}
+
 void store_close(struct store *s)
 {
     for (size_t i = 0; i < STORE_FIXED; i++)

@@ -64,6 +64,8 @@ struct store {
 /* Opens or creates the file and brings its schema up to date. As vault_open(). */
 int store_open(struct store *s, const char *path, char *why, size_t whylen);
 void store_close(struct store *s);
+/* Makes a rename in the file's folder last. 0 or -errno. */
+int store_sync_folder(const char *path);
 
 /* The -errno for a result code of SQLite; 0 for OK, ROW and DONE. */
 int store_errno(const struct store *s, int rc);

@@ -74,6 +74,15 @@ static int load_config(struct vault *v)
     return 0;
 }
 
+int vault_reload(struct vault *v)
+{
+    memset(v->instance, 0, sizeof(v->instance));
+    v->shares = v->threshold = 0;
+    v->dead = 0;
+    v->suspect = false;
+    return load_config(v);
+}
+
 int vault_open(const char *path, struct vault **out, char *why, size_t whylen)
 {
     *out = NULL;
@@ -125,6 +134,12 @@ enum vault_state vault_state(const struct vault *v)
     if (!*v->instance)
         return VAULT_UNINITIALISED;
     return v->ring ? VAULT_UNSEALED : VAULT_SEALED;
+}
+
+const char *vault_path(const struct vault *v)
+{
+    const char *path = v->store.db ? sqlite3_db_filename(v->store.db, "main") : NULL;
+    return path ? path : "";
 }
 
 const char *vault_instance(const struct vault *v)

@@ -45,6 +45,8 @@ void vault_close(struct vault *v);
 DEFINE_CLEANUP(struct vault *, vault_close)
 
 enum vault_state vault_state(const struct vault *v);
+/* The file, as an absolute path. Borrowed. */
+const char *vault_path(const struct vault *v);
 /* The store's identity (UUID, made at vault_init; "" before). It names accounts made elsewhere. */
 const char *vault_instance(const struct vault *v);
 
@@ -90,6 +92,8 @@ int vault_reseal_begin(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
 int vault_reseal_check(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 int vault_reseal_finish(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 int vault_reseal_cancel(struct vault *v);
+/* Both steps at once, for a store that nobody uses yet. */
+int vault_new_unseal_key(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]);
 
 /* Forgets (wipes) every key. Idempotent. A turn that is open can then only be rolled back. */
 void vault_seal(struct vault *v);

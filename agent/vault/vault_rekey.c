@@ -224,6 +224,15 @@ int vault_reseal_finish(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN]
     return r;
 }
 
+int vault_new_unseal_key(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
+{
+    _cleanup_(rows_clear) struct rows rows = ROWS_INIT;
+    int r = may_reseal(v);
+    if (r == 0)
+        r = make_rows(v, unseal_key, &rows);
+    return r < 0 ? r : write_wrapped(v, &rows);
+}
+
 int vault_reseal_cancel(struct vault *v)
 {
     int r = may_reseal(v);

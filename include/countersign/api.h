@@ -33,6 +33,7 @@
  *                           "up"|"down", "sessions", "audit": {"seq", "waiting", "failing_since"},
  *                           "disk": {"store", "audit": {"free", "reserve", "reserve_whole",
  *                           "full", "full_since"}}, "alerts": {"count", "since", "last", "last_event"},
+ *                           "held": {"cause", "reason", "since"}|null,
  *                           "problems": ["sentence: what to do", …]}
  *   LIST sys/bindings -> {"keys": […]}; GET/PUT/DELETE sys/bindings/NAME (the object of the design;
  *                           GET answers it in data)
@@ -85,6 +86,20 @@
  *   POST sys/audit/verify   {"lines": "line\nline\n…" (at most 512 KiB), "chain": {"seq", "mac"}|null} ->
  *                           {"checked": n, "chain": {"seq", "mac"}, "broken": {"line": k (1-based in
  *                           this request), "seq", "reason"}|null}
+ *   GET  sys/hold           {"held": {"cause": "rollback|restored|moved|damaged", "reason", "since"}|null,
+ *                           "databases": [{"mount", "name", "reason", "since"}]}: what waits for an
+ *                           operator (server/hold.h); sys/status has "held" as well
+ *   PUT  sys/hold/accept    {} -> {"accepted": [sentence…]}: this store goes on; needs sudo, or root
+ *   PUT  sys/snapshot       -> {"id", "bytes", "head": base64}: begins a snapshot (vault/snapshot.h), and
+ *                           answers once the copy is whole; sudo, or root. One at a time
+ *   PUT  sys/snapshot/read  {"id"} -> {"data": base64, "last": bool}: what follows head, piece by piece
+ *   DELETE sys/snapshot     gives it up; so does a minute without reading
+ *   PUT  sys/restore        {"head": base64, "force": false} -> {"id", "threshold", "head": {…}}; root
+ *                           peer. 400 on a store that is initialised, without force
+ *   PUT  sys/restore/share  {"id", "key": share} -> {"progress", "threshold", "opened": bool}
+ *   PUT  sys/restore/data   {"id", "data": base64} -> {}
+ *   PUT  sys/restore/finish -> {"unseal_key": base64, "instance", "aside": path|""}; held from then on
+ *   DELETE sys/restore      gives it up
  *   POST sys/rotate         a new data key version
  */
 #ifndef COUNTERSIGN_API_H
@@ -100,5 +115,6 @@
 #define API_CONFIG "/etc/countersign/agent.hcl"
 #define API_RECOVERY_CODES 10
 #define API_AUDIT_BATCH (512 * 1024)
+#define API_SNAPSHOT_BATCH (512 * 1024) /* bytes of a snapshot in one request, before base64 */
 
 #endif

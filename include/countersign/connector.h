@@ -36,10 +36,19 @@
  *           roles whose comment begins with "countersign instance=<uuid> lease=", by name
  *   forget  {}                                      -> {}   closes idle connections to this db
  *
+ * create, renew, revoke and sweep may bring a claim, so that of two agents with the same store (a
+ * clone, a restored copy) only one touches the accounts:
+ *   "claim": {"marker": "countersign-<instance>-<8 hex>", "next": "<16 hex>", "known": ["<16 hex>", …],
+ *             "by": "host, for people", "take": false}
+ * The marker is a role without login; its comment holds the token of the agent that claimed the
+ * database last. Before the op: no marker, or one with a known token (any, with "take"), is given
+ * the next token, under a lock; next there already is fine; anything else fails with "superseded"
+ * and nothing is done. A success says "claimed": true.
+ *
  * kinds of failure: "unreachable" (no connection, or it broke: worth trying again), "denied" (the
  * server refused our login or right), "timeout", "dependent" (objects depend on the role: it stays,
  * NOLOGIN; "objects": ["…", …] lists them), "gone", "statement" (the SQL failed; sqlstate), "invalid"
- * (the request itself). Messages never hold the password or the verifier. */
+ * (the request itself), "superseded" (the claim failed). Messages never hold the password or the verifier. */
 #ifndef COUNTERSIGN_CONNECTOR_H
 #define COUNTERSIGN_CONNECTOR_H
 
@@ -48,5 +57,8 @@
 #define CONNECTOR_ROLE_MAX 63
 #define CONNECTOR_SOCKET "/run/countersign/connector.sock"
 #define CONNECTOR_COMMENT "countersign instance=%s lease=%s"
+#define CONNECTOR_CLAIM_LEN 16   /* hex digits of a token */
+#define CONNECTOR_CLAIMS_MAX 33 /* known tokens */
+#define CONNECTOR_MARKER "countersign-%s-%.8s"
 
 #endif

@@ -23,6 +23,7 @@
 #include "server/pam.h"
 #include "server/people.h"
 #include "server/pipeline.h"
+#include "server/hold.h"
 #include "server/quorum.h"
 #include "server/restart.h"
 #include "server/revoke.h"
@@ -136,6 +137,8 @@ static void start(void)
     PROMISE(leases_new(a->vault, turn_effects(a->turn), &ops, a, &a->leases) == 0);
     PROMISE(link_new(a->loop, &a->link) == 0);
     PROMISE(restart_new(a, &a->restart) == 0);
+    a->hold = hold_new();
+    PROMISE(a->hold);
     PROMISE(break_glass_new(&a->break_glass) == 0);
     PROMISE(watch_new(a, &a->watch) == 0);
     PROMISE(pam_new(a, &a->pam) == 0);
@@ -173,6 +176,7 @@ static void stop(void)
     rules_free(a->rules);
     mounts_free(a->mounts);
     restart_free(a->restart);
+    hold_free(a->hold);
     break_glass_free(a->break_glass);
     quorum_end_unsealing(a);
     quorum_end_rooting(a);

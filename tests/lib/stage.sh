@@ -141,6 +141,7 @@ leased_accounts() {
 # All that are neither the database's own nor the stage's.
 strange_accounts() {
     sql "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND
+        rolname !~ '^countersign-' AND
         rolname NOT IN ('postgres', 'countersign_admin', 'shop_readers', 'shop_writers')" postgres
 }
 

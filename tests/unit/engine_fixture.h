@@ -98,6 +98,7 @@ static inline void bench_prepare(struct bench *b, enum engine_op op, const char 
         .raw_len = body ? strlen(b->raw) : 0,
         .query = b->query,
         .now_ms = b->now,
+        .lease_ms = b->now,
         .principal = "user:alice",
         .lease_id = "mount/creds/ro/abc",
         .raw_data = BUF_INIT(4 * 1024 * 1024),

@@ -197,6 +197,43 @@ static void test_older_store(void **state)
     assert_int_equal(audit_export_open(f->v, f->log), AUDIT_E_BROKEN);
 }
 
+/* An older store that is to go on: the file that knows more is kept under another name, and a new
+ * one begins behind what was safely in it. */
+static void test_set_aside(void **state)
+{
+    struct fixture *f = *state;
+    char backup[128];
+    snprintf(backup, sizeof(backup), "%s.bak", f->db);
+    assert_int_equal(audit_export_set_aside(f->v), -EBADF);
+    lines(f->v, 3);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    vault_close(f->v);
+    f->v = NULL;
+    copy(f->db, backup);
+    fixture_reopen(f);
+    lines(f->v, 2);
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    vault_close(f->v);
+    f->v = NULL;
+    copy(backup, f->db);
+    fixture_reopen(f);
+    lines(f->v, 1);
+    assert_int_equal(audit_export_open(f->v, f->log), -ESTALE);
+    assert_int_equal(audit_export_set_aside(f->v), 0);
+    assert_int_equal(access(f->log, F_OK), -1);
+    assert_int_equal(audit_export_set_aside(f->v), 0); /* gone is gone */
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    size_t n;
+    char *text = fixture_read(f->log, &n);
+    assert_non_null(strstr(text, "\"after\":3"));
+    assert_non_null(strstr(text, "{\"seq\":4"));
+    assert_null(strstr(text, "{\"seq\":5"));
+    free(text);
+}
+
 /* While the file can't be written the lines wait and are counted; then they all arrive. */
 static void test_unwritable(void **state)
 {
@@ -365,11 +402,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_prune),         FIXTURE_TEST(test_rotation),
         FIXTURE_TEST(test_torn),          FIXTURE_TEST(test_damaged_file),
-        FIXTURE_TEST(test_older_store),   FIXTURE_TEST(test_unwritable),
-        FIXTURE_TEST(test_full),          FIXTURE_TEST(test_removed),
-        FIXTURE_TEST(test_hostile_file),  FIXTURE_TEST(test_seal),
-        FIXTURE_TEST(test_reading_turns), FIXTURE_TEST(test_tampered_rows),
-        FIXTURE_TEST(test_many),
+        FIXTURE_TEST(test_older_store),   FIXTURE_TEST(test_set_aside),
+        FIXTURE_TEST(test_unwritable),    FIXTURE_TEST(test_full),
+        FIXTURE_TEST(test_removed),       FIXTURE_TEST(test_hostile_file),
+        FIXTURE_TEST(test_seal),          FIXTURE_TEST(test_reading_turns),
+        FIXTURE_TEST(test_tampered_rows), FIXTURE_TEST(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,9 @@
 #define SALT "AAAAAAAAAAAAAAAAAAAAAA=="
 #define KEY "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define VERIFIER "\"verifier\":\"SCRAM-SHA-256$4096:" SALT "$" KEY ":" KEY "\""
+#define CLAIM(next, known)                                                                         \
+    "\"claim\":{\"marker\":\"m\",\"next\":" next ",\"known\":" known ",\"by\":\"h\",\"take\":"     \
+                                                                     "false}"
 #define CREATE "{\"id\":7,\"op\":\"create\"," DB ",\"role\":\"r\",\"expires\":5,\"comment\":\"c\","
 
 static int read_text(const char *text, struct frame *f)
@@ -42,6 +45,9 @@ static void test_good(_unused_ void **state)
         {"{\"id\":1,\"op\":\"sweep\"," DB
          ",\"instance\":\"01234567-89ab-4cde-8f01-23456789abcd\",\"after\":\"\",\"limit\":5}",
          FRAME_SWEEP},
+        {"{\"id\":1,\"op\":\"revoke\"," DB
+         ",\"role\":\"r\"," CLAIM("\"0123456789abcdef\"", "[]") "}",
+         FRAME_REVOKE},
         {"{\"id\":9223372036854775807,\"op\":\"forget\"," DB "}", FRAME_FORGET},
     };
 
@@ -90,6 +96,17 @@ static void test_invalid(_unused_ void **state)
         "{\"id\":7,\"op\":\"sweep\"," DB ",\"instance\":\"01234567-89ab-4cde-8f01-23456789abc%\"}",
         "{\"id\":7,\"op\":\"sweep\"," DB
         ",\"instance\":\"01234567-89ab-4cde-8f01-23456789abcd\",\"limit\":0}",
+        "{\"id\":7,\"op\":\"revoke\"," DB ",\"role\":\"r\",\"claim\":7}",
+        "{\"id\":7,\"op\":\"revoke\"," DB ",\"role\":\"r\",\"claim\":{}}",
+        "{\"id\":7,\"op\":\"forget\"," DB "," CLAIM("\"0123456789abcdef\"", "[]") "}",
+        "{\"id\":7,\"op\":\"revoke\"," DB
+        ",\"role\":\"r\"," CLAIM("\"0123456789abcde'\"", "[]") "}",
+        "{\"id\":7,\"op\":\"revoke\"," DB
+        ",\"role\":\"r\"," CLAIM("\"0123456789abcdef0\"", "[]") "}",
+        "{\"id\":7,\"op\":\"revoke\"," DB
+        ",\"role\":\"r\"," CLAIM("\"0123456789abcdef\"", "[1]") "}",
+        "{\"id\":7,\"op\":\"revoke\"," DB
+        ",\"role\":\"r\"," CLAIM("\"0123456789abcdef\"", "[\"short\"]") "}",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

@@ -194,6 +194,26 @@ static void test_same_boot(void **state)
     assert_int_equal(offset, ahead);
 }
 
+/* An orderly end keeps how far lease time came, though nothing else is worth a write. */
+static void test_rest(void **state)
+{
+    struct fixture *f = *state;
+    int64_t ahead = clock_wall_ms() - clock_boot_ms() + 5 * DAY;
+    _cleanup_buf_ struct buf before = BUF_INIT(1024), same = BUF_INIT(1024), after = BUF_INIT(1024);
+    if (strlen(clock_boot_id()) != DEADLINE_BOOT_LEN)
+        skip();
+    plant(f->v, clock_boot_id(), ahead, clock_boot_ms() + ahead - 1000, true);
+    assert_int_equal(vault_meta_get(f->v, "lease.clock", &before), 0);
+    assert_int_equal(deadline_update(f->v), 0);
+    assert_int_equal(vault_meta_get(f->v, "lease.clock", &same), 0);
+    assert_memory_equal(before.data, same.data, before.len);
+    assert_int_equal(deadline_rest(f->v), 0);
+    assert_int_equal(vault_meta_get(f->v, "lease.clock", &after), 0);
+    assert_memory_not_equal(before.data, after.data, before.len);
+    vault_seal(f->v);
+    assert_int_equal(deadline_rest(f->v), -EACCES);
+}
+
 /* After another boot a store that was ahead stays ahead; one that was behind catches up, if the
  * clock of this host is synchronised. */
 static void test_other_boot(void **state)
@@ -264,8 +284,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rule),    cmocka_unit_test(test_never_back),
         cmocka_unit_test(test_changed), STORE_TEST(test_first),
-        STORE_TEST(test_same_boot),     STORE_TEST(test_other_boot),
-        STORE_TEST(test_tampered),      STORE_TEST(test_sealed),
+        STORE_TEST(test_rest),          STORE_TEST(test_same_boot),
+        STORE_TEST(test_other_boot),    STORE_TEST(test_tampered),
+        STORE_TEST(test_sealed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
