@@ -83,6 +83,7 @@ help:
 	@echo 'make demo       as root: play the whole story on a throwaway Debian host'
 	@echo 'make check      build strictly and run every test'
 	@echo 'make check-fast the unit tests and scenarios only'
+	@echo 'make check-durability  1,000 rounds of power cuts (ROUNDS=n, SEED=n)'
 	@echo 'make deps       as root: install the Debian packages that are missing'
 	@echo 'make install    install (DESTDIR, PREFIX are honoured)'
 	@echo 'make format     lay out the sources with clang-format'
@@ -166,6 +167,14 @@ check:
 check-fast:
 	@$(MAKE) --no-print-directory -j2 FLAVOR=$(if $(filter release,$(FLAVOR)),check,$(FLAVOR)) all test-programs
 	@tests/run-check $(if $(filter build/release%,$(B)),build/check,$(B)) --fast
+
+# Power cuts, at length; `make check` makes 40 rounds of them.
+ROUNDS ?= 1000
+SEED ?=
+.PHONY: check-durability
+check-durability:
+	@$(MAKE) --no-print-directory FLAVOR=check build/check/tests/unit/test_powercut
+	@tests/lib/check-durability build/check $(ROUNDS) $(SEED)
 
 .PHONY: demo
 demo:
