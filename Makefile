@@ -84,6 +84,8 @@ help:
 	@echo 'make check      build strictly and run every test'
 	@echo 'make check-fast the unit tests and scenarios only'
 	@echo 'make check-durability  1,000 rounds of power cuts (ROUNDS=n, SEED=n)'
+	@echo 'make check-crash  every crash point of every operation, at every passing'
+	@echo 'make check-nth  every call that can fail, in every operation'
 	@echo 'make deps       as root: install the Debian packages that are missing'
 	@echo 'make install    install (DESTDIR, PREFIX are honoured)'
 	@echo 'make format     lay out the sources with clang-format'
@@ -149,8 +151,14 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libagent.a $(B)/libconnect
 $(B)/frame-client: $(B)/tests/lib/frame-client.o
 	$(LINK) $^
 
+# What makes things fail around the real programs: at named points, or at the nth call (tests/trial/).
+TRIAL_COMMON := $(call obj,$(addprefix tests/trial/,agent.c client.c ops.c pam.c))
+TRIALS := $(if $(filter release,$(FLAVOR)),,$(B)/trial-crash) # a release has no fault points
+$(B)/trial-crash: $(B)/tests/trial/crash.o $(TRIAL_COMMON) $(B)/libbase.a
+	$(LINK) $^ -ljansson -lsodium -loath -lpam -lpq
+
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(B)/frame-client
+test-programs: $(UNIT_TESTS) $(B)/frame-client $(TRIALS)
 
 .PHONY: deps
 deps:
@@ -175,6 +183,12 @@ SEED ?=
 check-durability:
 	@$(MAKE) --no-print-directory FLAVOR=check build/check/tests/unit/test_powercut
 	@tests/lib/check-durability build/check $(ROUNDS) $(SEED)
+
+# Every crash point at every passing of every operation; `make check` makes a sample of it.
+.PHONY: check-crash
+check-crash:
+	@$(MAKE) --no-print-directory -j2 FLAVOR=check all test-programs
+	@TRIAL_SECONDS= TRIAL_EVERY=1 tests/lib/as-nobody build/check tests/scenario/60-crash-points.sh
 
 .PHONY: demo
 demo:

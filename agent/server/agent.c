@@ -6,6 +6,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/encode.h"
+#include "base/fault.h"
 #include "lease/deadline.h"
 #include "server/mount.h"
 #include "server/revoke.h"
@@ -54,6 +55,7 @@ int agent_unsealed(struct agent *a)
         agent_seal(a);
         return e;
     }
+    FAULT_POINT(unseal_loaded);
     revoke_sweep(a);
     sd_journal_print(LOG_NOTICE, "unsealed; instance %s", vault_instance(a->vault));
     return 0;
@@ -63,12 +65,14 @@ void agent_seal(struct agent *a)
 {
     if (a->audit_path && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
+    FAULT_POINT(seal_begun);
     watch_stop(a->watch);
     rules_clear(a->rules);
     mounts_clear(a->mounts);
     vault_seal(a->vault);
     a->counted_ms = 0;
     revoke_forget_waiters();
+    FAULT_POINT(sealed);
     sd_journal_print(LOG_NOTICE, "sealed");
 }
 

@@ -7,6 +7,8 @@
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
+#include "base/fault.h"
+
 struct call {
     struct call *next;
     uint64_t id;
@@ -131,6 +133,7 @@ static void take_frame(struct link *l, const char *text, size_t n)
     json_int_t id = json_int(frame, "id", 0);
     for (struct call *c = l->calls; c; c = c->next) {
         if (c->id == (uint64_t)id && !c->result) {
+            FAULT_POINT(frame_taken);
             finish(l, c, frame);
             return;
         }
@@ -257,6 +260,7 @@ static void send_frame(struct link *l, struct call *c, const json_t *frame)
     if (send(l->fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         fail_later(c, "unreachable",
                    errno == EAGAIN ? "the connector is busy" : "the connector went away");
+    FAULT_POINT(frame_sent);
 }
 
 int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)

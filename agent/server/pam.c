@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/fault.h"
 #include "server/login.h"
 #include "server/people.h"
 #include "server/watch.h"
@@ -126,6 +127,7 @@ static void send_verdict(struct dialogue *d)
 {
     struct login *l = &d->login;
     struct dialogue_record r;
+    FAULT_POINT(verdict_ready);
     if (l->inform[0])
         send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->inform);
     dialogue_start(&r, DIALOGUE_VERDICT);
@@ -134,6 +136,7 @@ static void send_verdict(struct dialogue *d)
     if (l->verdict == DIALOGUE_ALLOW && l->new_handle[0])
         dialogue_put_str(&r, DIALOGUE_TAG_HANDLE, l->new_handle);
     send_record(d, &r);
+    FAULT_POINT(verdict_sent);
     tell_journal(l);
     hang_up(d);
 }

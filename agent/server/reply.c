@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "server/pipeline.h"
 #include "vault/audit.h"
 
@@ -159,7 +160,9 @@ void pipeline_reply(struct request *r)
         buf_puts(&body, "{\"errors\":[\"the answer does not fit into memory\"]}\n");
         status = 500;
     }
+    FAULT_POINT(reply_ready);
     http_reply(r->exchange, status, body.len ? "application/json" : NULL, &body, NULL);
+    FAULT_POINT(reply_handed);
     r->exchange = NULL;
 }
 

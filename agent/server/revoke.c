@@ -7,6 +7,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "server/mount.h"
 #include "vault/audit.h"
 
@@ -176,6 +177,7 @@ static int record(void *data)
 static void recorded(void *data, int error)
 {
     struct revocation *x = data;
+    FAULT_POINT(lease_revocation_recorded);
     if (error) /* the claim runs out, and it is tried again */
         sd_journal_print(LOG_ERR, "lease %s: its revocation could not be recorded: %s", x->id,
                          strerror(-error));
@@ -206,6 +208,7 @@ static void judge(struct revocation *x, const json_t *answer)
 
 static void on_answer(const json_t *answer, void *data)
 {
+    FAULT_POINT(lease_revocation_answered);
     judge(data, answer);
     finish(data);
 }
@@ -248,6 +251,7 @@ void revoke_start(const char *id, const json_t *lease, void *data)
     struct revocation *x = calloc(1, sizeof(*x));
     if (!x)
         return; /* the claim runs out, and it is tried again */
+    FAULT_POINT(lease_revocation_begun);
     x->agent = data;
     snprintf(x->id, sizeof(x->id), "%s", id);
     if (!ask_engine(x, lease))

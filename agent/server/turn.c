@@ -4,6 +4,8 @@
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
+#include "base/fault.h"
+
 #define TURN_PRIORITY (-50)
 
 struct item {
@@ -119,6 +121,7 @@ static int run_item(struct turn *t, struct item *i)
         return r;
     }
     i->error = i->run(i->data);
+    FAULT_POINT(turn_item_ran);
     if (i->error >= 0)
         i->error = vault_keep(t->vault);
     if (i->error >= 0)
@@ -145,10 +148,13 @@ static struct item *gather(struct turn *t)
 static int run_all(struct turn *t, struct item *items)
 {
     int r = vault_begin(t->vault);
+    FAULT_POINT(turn_begun);
     for (struct item *i = items; i && r >= 0; i = i->next)
         r = run_item(t, i);
+    FAULT_POINT(turn_before_commit);
     if (r >= 0)
         r = vault_commit(t->vault);
+    FAULT_POINT(turn_committed);
     if (r >= 0)
         return 0;
     if (vault_in_turn(t->vault))
@@ -170,14 +176,17 @@ void turn_now(struct turn *t)
     int failed = run_all(t, items);
     if (!failed)
         effects_run(t->effects);
+    FAULT_POINT(turn_effects_ran);
     for (struct item *i = items, *next; i; i = next) {
         next = i->next;
         if (i->done)
             i->done(i->data, failed ? failed : i->error);
+        FAULT_POINT(turn_item_told);
         free(i);
     }
     if (!failed && t->on_commit)
         t->on_commit(t->commit_data);
+    FAULT_POINT(turn_over);
     t->running = false;
     for (int c = 0; c < TURN_CLASSES; c++) {
         if (t->queue[c].first)

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
+
 /* --- Schema --------------------------------------------------------------------------------------
  * Plain columns are an index only; what they say is checked against the ciphertext when read. */
 
@@ -366,6 +368,7 @@ static int migrate(struct store *s, int version)
             r = exec(s, steps[version]);
         if (r == 0)
             r = exec(s, bump);
+        FAULT_POINT(schema_step);
         if (r == 0)
             r = exec(s, "COMMIT");
         if (r < 0) {

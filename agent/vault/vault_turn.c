@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "vault/inner.h"
 
 int vault_ready(const struct vault *v)
@@ -80,6 +81,7 @@ static int check_alive(struct vault *v, int r)
 static int commit_changes(struct vault *v)
 {
     int r = v->audit.lines.len ? audit_flush(v) : 0;
+    FAULT_POINT(lines_written);
     if (r < 0)
         return r;
     r = store_run(&v->store, STORE_COMMIT);
@@ -219,6 +221,7 @@ int vault_write_begin(struct vault *v, bool *own)
 
 int vault_write_end(struct vault *v, bool own, int r)
 {
+    FAULT_POINT(row_written);
     vault_scratch_done(v);
     check_alive(v, r);
     if (r < 0 && !v->spoilt)
