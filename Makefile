@@ -153,9 +153,17 @@ $(B)/frame-client: $(B)/tests/lib/frame-client.o
 
 # What makes things fail around the real programs: at named points, or at the nth call (tests/trial/).
 TRIAL_COMMON := $(call obj,$(addprefix tests/trial/,agent.c client.c ops.c pam.c))
-TRIALS := $(if $(filter release,$(FLAVOR)),,$(B)/trial-crash) # a release has no fault points
+# A release has no fault points; the sanitizers have an allocator of their own.
+TRIALS := $(if $(filter release,$(FLAVOR)),,$(B)/trial-crash) \
+	$(if $(filter check,$(FLAVOR)),$(B)/trial-nth $(B)/trial-shim.so)
 $(B)/trial-crash: $(B)/tests/trial/crash.o $(TRIAL_COMMON) $(B)/libbase.a
 	$(LINK) $^ -ljansson -lsodium -loath -lpam -lpq
+
+$(B)/trial-nth: $(B)/tests/trial/nth.o $(TRIAL_COMMON) $(B)/libbase.a
+	$(LINK) $^ -ljansson -lsodium -loath -lpam
+$(B)/trial-shim.so: $(B)/tests/trial/shim.o
+	@$(if $(V),,echo '  LINK    $@')
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -o $@ $^ -ldl
 
 .PHONY: test-programs
 test-programs: $(UNIT_TESTS) $(B)/frame-client $(TRIALS)
@@ -188,7 +196,13 @@ check-durability:
 .PHONY: check-crash
 check-crash:
 	@$(MAKE) --no-print-directory -j2 FLAVOR=check all test-programs
-	@TRIAL_SECONDS= TRIAL_EVERY=1 tests/lib/as-nobody build/check tests/scenario/60-crash-points.sh
+	@TRIAL_SECONDS=$(SECONDS) TRIAL_EVERY=1 TRIAL_SEED=$(SEED) tests/run-check build/check --scenario 60-crash-points
+
+# Each call that can fail, once and for good, in each operation; `make check` makes a sample of it.
+.PHONY: check-nth
+check-nth:
+	@$(MAKE) --no-print-directory -j2 FLAVOR=check all test-programs
+	@TRIAL_SECONDS=$(SECONDS) TRIAL_SEED=$(SEED) tests/run-check build/check --scenario 61-nth-failure
 
 .PHONY: demo
 demo:

@@ -51,7 +51,10 @@ int vault_begin(struct vault *v)
             return r;
         v->suspect = false;
     }
-    int r = store_run(&v->store, STORE_BEGIN);
+    /* Without memory a transaction can't even be rolled back: then that is still to be done. */
+    int r = sqlite3_get_autocommit(v->store.db) ? 0 : store_run(&v->store, STORE_ROLLBACK);
+    if (r == 0)
+        r = store_run(&v->store, STORE_BEGIN);
     if (r < 0)
         return r;
     forget_turn(v);
