@@ -75,19 +75,17 @@ static int prune(struct vault *v, uint64_t upto)
 static int save(struct vault *v, enum store_durability d)
 {
     struct audit_point at = v->audit.out;
-    int r = store_durability(&v->store, d);
-    if (r == 0)
-        r = vault_own_begin(v);
+    int r = vault_begin_as(v, d);
     if (r == 0) {
         r = write_saved(v, &at);
         if (r == 0)
             r = prune(v, at.seq);
         r = vault_own_end(v, r);
     }
-    int back = store_durability(&v->store, STORE_FIRM);
+    (void)store_durability(&v->store, STORE_FIRM); /* else before the next turn */
     if (r == 0)
         v->audit.saved = at;
-    return r < 0 ? r : back;
+    return r;
 }
 
 /* --- Writing --------------------------------------------------------------------------------- */

@@ -71,8 +71,9 @@ int vault_write_begin(struct vault *v, bool *own);
 int vault_write_end(struct vault *v, bool own, int r);
 /* Wipes the scratch buffer. */
 void vault_scratch_done(struct vault *v);
-/* Begins and ends a transaction for the room's own housekeeping (no turn is open). */
-int vault_own_begin(struct vault *v);
+/* vault_begin() for a turn that need not wait for the disk. */
+int vault_begin_as(struct vault *v, enum store_durability d);
+/* Ends a transaction of the room's own housekeeping, begun by either. */
 int vault_own_end(struct vault *v, int r);
 /* vault_meta_put() without a turn's bookkeeping. */
 int vault_meta_write(struct vault *v, const char *key, const void *p, size_t n);

@@ -142,13 +142,6 @@ void vault_seal_config(const struct vault *v, unsigned *shares, unsigned *thresh
 
 /* --- Seal ------------------------------------------------------------------------------------ */
 
-int vault_own_begin(struct vault *v)
-{
-    if (v->in_turn)
-        return -EINVAL;
-    return vault_begin(v);
-}
-
 int vault_own_end(struct vault *v, int r)
 {
     if (r >= 0)
@@ -191,7 +184,7 @@ static int init_rows(struct vault *v, const uint8_t *unseal_key, const uint8_t *
     if (r == 0)
         r = keyring_wrap(ring, root, instance, &wrapped_ring);
     if (r == 0)
-        r = vault_own_begin(v);
+        r = vault_begin(v);
     if (r < 0)
         return r;
     r = vault_meta_write(v, META_INSTANCE, instance, ENCODE_UUID_LEN);
@@ -302,7 +295,7 @@ int vault_rotate(struct vault *v)
     sodium_mprotect_noaccess(v->root);
     FAULT_POINT(rotate_begun);
     if (r == 0)
-        r = vault_own_begin(v);
+        r = vault_begin(v);
     if (r == 0)
         r = vault_own_end(v, vault_meta_write(v, META_KEYRING, box.data, box.len));
     FAULT_POINT(rotate_committed);
