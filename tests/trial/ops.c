@@ -27,7 +27,7 @@
     }
 #define LOOK_LEASES                                                                                \
     {                                                                                              \
-        "GET", "sys/leases", NULL, "data.leases#"                                                  \
+        "GET", "sys/leases", NULL, "data.leases@"                                                  \
     }
 #define MAKE_TOKEN                                                                                 \
     {                                                                                              \
@@ -183,7 +183,10 @@ const struct trial_op trial_ops[] = {
      .database = true,
      .act = {"PUT", "database/roles/r%N", "{\"db_name\":\"shop\",\"groups\":[\"shop_ro\"]}"},
      .look = {{"GET", "database/roles/r%N", NULL, "data.db_name"}}},
-    {.name = "creds", .database = true, .act = MAKE_CREDS, .look = {LOOK_LEASES}},
+    {.name = "creds issue",
+     .database = true,
+     .act = {"GET", "database/creds/own"},
+     .look = {LOOK_LEASES}},
     {.name = "creds renew",
      .database = true,
      .prepare = {MAKE_CREDS},
@@ -193,12 +196,12 @@ const struct trial_op trial_ops[] = {
      .database = true,
      .prepare = {MAKE_CREDS},
      .act = {"PUT", "sys/leases/revoke", "{\"lease_id\":\"$A\"}"},
-     .look = {LOOK_LEASE(NULL)}},
+     .look = {LOOK_LEASE("data.state?")}},
     {.name = "creds revoke prefix",
      .database = true,
      .prepare = {MAKE_CREDS, MAKE_CREDS},
      .act = {"PUT", "sys/leases/revoke-prefix/database/creds/ro"},
-     .look = {LOOK_LEASE(NULL)}},
+     .look = {LOOK_LEASE("data.state?")}},
     {.name = "creds end with their token",
      .database = true,
      .prepare = {MAKE_TOKEN, {"GET", "database/creds/ro", NULL, NULL, "lease_id", "$A"}},
@@ -337,26 +340,51 @@ int trial_act(struct trial *t, int timeout_ms)
     return crashed ? -1 : r;
 }
 
-static void put_member(struct buf *b, struct trial *t, size_t i, json_t *answer)
+/* How many of a list, or of its leases those that are active and of the role that one operation
+ * alone uses (the others' come and go). */
+static json_int_t size_of(const json_t *list, bool active)
 {
-    const struct trial_look *l = &t->op->look[i];
-    char where[128];
-    if (!l->member)
-        return;
-    size_t n = strlen(l->member), how = n ? (size_t)(unsigned char)l->member[n - 1] : 0;
-    snprintf(where, sizeof(where), "%.*s", (int)(n - (how == '#' || how == '/')), l->member);
-    json_t *m = trial_member(answer, where);
-    json_int_t size = json_is_array(m) ? (json_int_t)json_array_size(m) : 0;
-    if (how == '#' && !t->based)
+    json_int_t size = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        const char *state = json_string_value(json_object_get(one, "state"));
+        const char *path = json_string_value(json_object_get(one, "path"));
+        size += !active || (state && strcmp(state, "active") == 0 && path &&
+                            strcmp(path, "database/creds/own") == 0);
+    }
+    return size;
+}
+
+static void put_size(struct buf *b, struct trial *t, size_t i, const json_t *list, bool active)
+{
+    json_int_t size = size_of(list, active);
+    if (!t->based)
         t->base[i] = size;
-    char *text = json_dumps(m, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
-    if (how == '#')
-        buf_putf(b, "%+lld", (long long)(size - t->base[i]));
-    else if (how == '/')
+    buf_putf(b, "%+lld", (long long)(size - t->base[i]));
+}
+
+static void put_look(struct buf *b, struct trial *t, size_t i, int status, json_t *answer)
+{
+    const char *member = t->op->look[i].member ? t->op->look[i].member : "";
+    char where[128], how = *member ? member[strlen(member) - 1] : '\0';
+    snprintf(where, sizeof(where), "%.*s", (int)(strlen(member) - (strchr("#@/?", how) && how)),
+             member);
+    json_t *m = *where ? trial_member(answer, where) : NULL;
+    if (how == '?' && status < 500) {
+        const char *state = json_string_value(m);
+        buf_puts(b, state && strcmp(state, "active") == 0 ? "active" : "ended");
+        return;
+    }
+    buf_putf(b, "%d ", status);
+    if (how == '#' || how == '@') {
+        put_size(b, t, i, m, how == '@');
+    } else if (how == '/') {
         buf_putf(b, "%lld", (long long)json_integer_value(m) / 1000);
-    else
+    } else if (*where) {
+        char *text = json_dumps(m, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
         buf_puts(b, text ? text : "-");
-    free(text);
+        free(text);
+    }
 }
 
 char *trial_look(struct trial *t)
@@ -366,8 +394,9 @@ char *trial_look(struct trial *t)
         const struct trial_look *l = &t->op->look[i];
         json_t *answer = NULL;
         const struct trial_call c = {.method = l->method, .path = l->path, .body = l->body};
-        buf_putf(&b, "%s%d ", i ? " | " : "", call(t, &c, TRIAL_ANSWER_MS, &answer));
-        put_member(&b, t, i, answer);
+        int status = call(t, &c, TRIAL_ANSWER_MS, &answer);
+        buf_puts(&b, i ? " | " : "");
+        put_look(&b, t, i, status, answer);
         json_decref(answer);
     }
     t->based = true;
@@ -418,8 +447,9 @@ bool trial_furnish(struct trial_agent *a, const char *url, const char *password)
         {"PUT", "database/config/shop", config},
         {"PUT", "database/roles/ro",
          "{\"db_name\":\"shop\",\"groups\":[\"shop_ro\"],\"default_ttl\":\"3900s\"}"},
+        {"PUT", "database/roles/own", "{\"db_name\":\"shop\",\"groups\":[\"shop_ro\"]}"},
     };
-    for (size_t i = 0; ok && i < 3; i++)
+    for (size_t i = 0; ok && i < 4; i++)
         ok = furnish_call(&t, &database[i]);
     return ok;
 }
