@@ -149,6 +149,8 @@ int revoke_forgotten(struct agent *a, const char *id)
     return e;
 }
 
+#define NO_MEMORY "the agent is out of memory"
+
 /* --- One revocation
  * --------------------------------------------------------------------------------- */
 
@@ -189,8 +191,10 @@ static void recorded(void *data, int error)
 
 static void finish(struct revocation *x)
 {
-    if (turn_add(x->agent->turn, TURN_BACKGROUND, record, recorded, x) < 0)
-        revocation_free(x); /* the claim runs out, and it is tried again */
+    if (turn_add(x->agent->turn, TURN_BACKGROUND, record, recorded, x) == 0)
+        return;
+    tell_waiters(x->id, NO_MEMORY); /* the claim runs out, and it is tried again */
+    revocation_free(x);
 }
 
 static void judge(struct revocation *x, const json_t *answer)
@@ -249,8 +253,10 @@ static int ask_engine(struct revocation *x, const json_t *lease)
 void revoke_start(const char *id, const json_t *lease, void *data)
 {
     struct revocation *x = calloc(1, sizeof(*x));
-    if (!x)
-        return; /* the claim runs out, and it is tried again */
+    if (!x) {
+        tell_waiters(id, NO_MEMORY); /* the claim runs out, and it is tried again */
+        return;
+    }
     FAULT_POINT(lease_revocation_begun);
     x->agent = data;
     snprintf(x->id, sizeof(x->id), "%s", id);

@@ -8,4 +8,8 @@ set -euo pipefail
 # shellcheck source=../lib/trial.sh
 . "$COUNTERSIGN_SOURCE/tests/lib/trial.sh"
 
+if [[ ! -e $COUNTERSIGN_BUILD/trial-nth ]]; then
+    echo "1..0 # SKIP the sanitizers have an allocator of their own: this runs in the flavour check"
+    exit 0
+fi
 TRIAL_SECONDS=${TRIAL_SECONDS-12} trial_run trial-nth

@@ -197,6 +197,11 @@ const struct trial_op trial_ops[] = {
      .prepare = {MAKE_CREDS},
      .act = {"PUT", "sys/leases/revoke", "{\"lease_id\":\"$A\"}"},
      .look = {LOOK_LEASE("data.state?")}},
+    {.name = "creds revoke and wait",
+     .database = true,
+     .prepare = {MAKE_CREDS},
+     .act = {"PUT", "sys/leases/revoke", "{\"lease_id\":\"$A\",\"sync\":true}"},
+     .look = {LOOK_LEASE("data.state?")}},
     {.name = "creds revoke prefix",
      .database = true,
      .prepare = {MAKE_CREDS, MAKE_CREDS},
@@ -328,16 +333,11 @@ static int act_http(struct trial *t, int timeout_ms)
 
 int trial_act(struct trial *t, int timeout_ms)
 {
-    bool crashed = false;
-    int r;
     if (t->op->kind == TRIAL_HTTP)
         return act_http(t, timeout_ms);
     if (t->op->kind == TRIAL_HANGUP)
         return t->agent->pid && kill(t->agent->pid, SIGHUP) == 0 ? 0 : -1;
-    r = trial_pam(t->agent, t->a, t->op->kind == TRIAL_SESSION, timeout_ms, &crashed);
-    if (crashed)
-        trial_note("%s: the process with the module crashed", t->op->name);
-    return crashed ? -1 : r;
+    return trial_pam(t->agent, t->a, t->op->kind == TRIAL_SESSION, timeout_ms);
 }
 
 /* How many of a list, or of its leases those that are active and of the role that one operation

@@ -98,8 +98,7 @@ static bool wait_for(pid_t pid, int timeout_ms, int *status)
     return true;
 }
 
-bool trial_pam(const struct trial_agent *a, const char *code, bool session, int timeout_ms,
-               bool *crashed)
+int trial_pam(const struct trial_agent *a, const char *code, bool session, int timeout_ms)
 {
     char folder[PATH_MAX], user[64];
     int status = 0;
@@ -116,6 +115,9 @@ bool trial_pam(const struct trial_agent *a, const char *code, bool session, int 
         _exit(127);
     }
     bool in_time = pid > 0 && wait_for(pid, timeout_ms, &status);
-    *crashed = in_time && WIFSIGNALED(status);
-    return in_time && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!in_time || WIFSIGNALED(status)) {
+        trial_note("the process with the module %s", in_time ? "crashed" : "hangs");
+        return -1;
+    }
+    return WEXITSTATUS(status) == 0;
 }

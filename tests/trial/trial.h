@@ -112,10 +112,9 @@ bool trial_furnish(struct trial_agent *a, const char *url, const char *password)
 
 /* The stack that leads to the agent: writes its service file. */
 bool trial_pam_stack(const struct trial_agent *a);
-/* Runs the hooks of a login in a process of their own (`preload` into it), answering with code.
- * True when all succeeded. *crashed: that process died of a signal. */
-bool trial_pam(const struct trial_agent *a, const char *code, bool session, int timeout_ms,
-               bool *crashed);
+/* Runs the hooks of a login in a process of their own (with the agent's preload), answering with
+ * code: 1 when all succeeded, 0 when one was refused, -1 when it crashed or did not end in time. */
+int trial_pam(const struct trial_agent *a, const char *code, bool session, int timeout_ms);
 /* That process: `PROGRAM --pam …`. Returns its exit code, or -1 when argv is not for it. */
 int trial_pam_main(int argc, char **argv);
 
