@@ -215,6 +215,8 @@ static uint32_t run_trial(struct nth *x, size_t op, size_t plan, uint32_t nth)
 {
     const struct shim_slot *s = &x->page->slot[SHIM_AGENT];
     int state = 0;
+    if (getenv("TRIAL_FRESH"))
+        (void)restart(x);
     if (!prepare(x, op)) {
         fail_trial(x, op, plan, nth, "it can't be prepared any more");
         (void)restart(x);
