@@ -90,6 +90,9 @@ help:
 	@echo 'make check      build strictly and run every test'
 	@echo 'make check-fast the unit tests and scenarios only'
 	@echo 'make fuzz       fuzz every target for TIME=60 seconds each (TARGET=http: that one)'
+	@echo 'make check-durability  1,000 rounds of power cuts (ROUNDS=n, SEED=n)'
+	@echo 'make check-crash  every crash point of every operation, at every passing'
+	@echo 'make check-nth  every call that can fail, in every operation'
 	@echo 'make deps       as root: install the Debian packages that are missing'
 	@echo 'make install    install (DESTDIR, PREFIX are honoured)'
 	@echo 'make format     lay out the sources with clang-format'
@@ -159,6 +162,20 @@ TOOLS := $(addprefix $(B)/,frame-client raw-client memory-search)
 $(TOOLS): $(B)/%: $(B)/tests/lib/%.o
 	$(LINK) $^
 
+# What makes things fail around the real programs: at named points, or at the nth call (tests/trial/).
+TRIAL_COMMON := $(call obj,$(addprefix tests/trial/,agent.c client.c ops.c pam.c))
+# A release has no fault points; the sanitizers have an allocator of their own.
+TRIALS := $(if $(filter release,$(FLAVOR)),,$(B)/trial-crash) \
+	$(if $(filter check,$(FLAVOR)),$(B)/trial-nth $(B)/trial-shim.so)
+$(B)/trial-crash: $(B)/tests/trial/crash.o $(TRIAL_COMMON) $(B)/libbase.a
+	$(LINK) $^ -ljansson -lsodium -loath -lpam -lpq
+
+$(B)/trial-nth: $(B)/tests/trial/nth.o $(TRIAL_COMMON) $(B)/libbase.a
+	$(LINK) $^ -ljansson -lsodium -loath -lpam
+$(B)/trial-shim.so: $(B)/tests/trial/shim.o
+	@$(if $(V),,echo '  LINK    $@')
+	$(Q)$(CC) -shared $(ALL_LDFLAGS) -o $@ $^ -ldl
+
 # Loaded into the agent where a test sets its clock.
 $(B)/wrong-clock.so: $(B)/tests/lib/wrong-clock.o
 	$(Q)$(CC) -shared $(ALL_LDFLAGS) -o $@ $^
@@ -182,7 +199,7 @@ $(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(LINK) -fsanitize=fuzzer $(FUZZ_LINK)
 
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS) $(B)/countersignd-next $(B)/wrong-clock.so
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS) $(B)/countersignd-next $(B)/wrong-clock.so $(TRIALS)
 
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZERS)
@@ -208,6 +225,26 @@ check:
 check-fast:
 	@$(MAKE) --no-print-directory -j2 FLAVOR=$(if $(filter release,$(FLAVOR)),check,$(FLAVOR)) all test-programs
 	@tests/run-check $(if $(filter build/release%,$(B)),build/check,$(B)) --fast
+
+# Power cuts, at length; `make check` makes 40 rounds of them.
+ROUNDS ?= 1000
+SEED ?=
+.PHONY: check-durability
+check-durability:
+	@$(MAKE) --no-print-directory FLAVOR=check build/check/tests/unit/test_powercut
+	@tests/lib/check-durability build/check $(ROUNDS) $(SEED)
+
+# Every crash point at every passing of every operation; `make check` makes a sample of it.
+.PHONY: check-crash
+check-crash:
+	@$(MAKE) --no-print-directory -j2 FLAVOR=check all test-programs
+	@TRIAL_SECONDS=$(SECONDS) TRIAL_EVERY=1 TRIAL_SEED=$(SEED) tests/run-check build/check --scenario 60-crash-points
+
+# Each call that can fail, once and for good, in each operation; `make check` makes a sample of it.
+.PHONY: check-nth
+check-nth:
+	@$(MAKE) --no-print-directory -j2 FLAVOR=check all test-programs
+	@TRIAL_SECONDS=$(SECONDS) TRIAL_SEED=$(SEED) tests/run-check build/check --scenario 61-nth-failure
 
 .PHONY: demo
 demo:

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
+
 struct effect {
     effect_fn run, drop;
     void *data;
@@ -74,6 +76,7 @@ void effects_run(struct effects *q)
         struct effect e = q->row[q->done++]; /* copied: running it may queue and move the rows */
 
         e.run(e.data);
+        FAULT_POINT(turn_effect_ran);
     }
     q->count = 0;
     q->done = 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 
 #define RACES_MAX                                                                                  \
     64 /* of those that meet one always wins, so this ends; the deadline holds besides */
@@ -137,7 +138,9 @@ static enum verdict send_query(struct job *j, const struct step *step, const str
         return job_fail(j, FAILURE_UNREACHABLE, "out of memory");
     j->committing = step->commits;
     j->committed = j->committed || step->commits;
-    return pgconn_query(j->conn, q) == 0 ? STEP_SEND : STEP_FAIL;
+    int sent = pgconn_query(j->conn, q);
+    FAULT_POINT(connector_query_sent);
+    return sent == 0 ? STEP_SEND : STEP_FAIL;
 }
 
 /* A table has ended: the op's own comes behind the claim's. False when that was all. */
@@ -321,6 +324,7 @@ enum verdict job_statement_failed(struct job *j)
 
 enum verdict job_ask_commit(struct job *j _unused_, struct pgconn_query *q)
 {
+    FAULT_POINT(connector_committing);
     buf_puts(&q->sql, "COMMIT");
     return STEP_SEND;
 }
@@ -335,6 +339,7 @@ enum verdict job_take_commit(struct job *j, const PGresult *result)
     /* COMMIT of a failed transaction succeeds as ROLLBACK; libpq takes a non-const result here. */
     PGresult *r = (PGresult *)(uintptr_t)result;
 
+    FAULT_POINT(connector_committed);
     if (strcmp(PQcmdStatus(r), "COMMIT") != 0)
         return job_fail(j, FAILURE_STATEMENT, "the transaction was rolled back");
     return STEP_NEXT;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "connector/job.h"
 #include "connector/sql.h"
 
@@ -20,6 +21,7 @@ static enum verdict ask_create(struct job *j, struct pgconn_query *q)
     char stamp[CLOCK_STAMP_LEN];
     size_t i;
 
+    FAULT_POINT(connector_before_create);
     if (job_has_statements(j))
         return STEP_NEXT;
     put_expiry(j, stamp);

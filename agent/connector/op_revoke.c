@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "base/fault.h"
 #include "connector/job.h"
 #include "connector/sql.h"
 
@@ -110,6 +111,7 @@ static enum verdict ask_join(struct job *j, struct pgconn_query *q)
 {
     bool sets = PQserverVersion(pgconn_raw(j->conn)) >= 160000;
 
+    FAULT_POINT(connector_locked);
     if (j->is_member)
         return STEP_NEXT;
     return put_role(j, q,
@@ -165,6 +167,7 @@ static enum verdict take_cut(struct job *j, const PGresult *result)
 static enum verdict ask_begin(struct job *j, struct pgconn_query *q)
 {
     /* Coming here again from the survey: they have been run. */
+    FAULT_POINT(connector_cut);
     if (j->expanded)
         return jump(j, SURVEY);
     return job_ask_begin_if_statements(j, q);
@@ -221,6 +224,7 @@ static enum verdict ask_disown(struct job *j, struct pgconn_query *q)
 
 static enum verdict ask_drop(struct job *j, struct pgconn_query *q)
 {
+    FAULT_POINT(connector_before_drop);
     return put_role(j, q, "DROP ROLE %I");
 }
 
@@ -233,6 +237,7 @@ static enum verdict drop_failed(struct job *j)
 
 static enum verdict ask_dropped(struct job *j, struct pgconn_query *q _unused_)
 {
+    FAULT_POINT(connector_dropped);
     return succeed(j, false);
 }
 

@@ -11,6 +11,7 @@
 #include <countersign/connector.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "connector/desk.h"
 #include "connector/frame.h"
 
@@ -101,6 +102,7 @@ static int flush(struct uplink *u)
                 continue;
             return errno == EAGAIN || errno == EWOULDBLOCK ? watch(u) : -errno;
         }
+        FAULT_POINT(connector_answered);
         drop_first(u);
     }
     return watch(u);
@@ -133,6 +135,7 @@ static void on_answer(void *data, const struct buf *frame)
 
     if (u->fd < 0)
         return;
+    FAULT_POINT(connector_answering);
     if (!frame || push(u, frame) < 0 || watch(u) < 0)
         (void)shutdown(u->fd, SHUT_RDWR);
 }
@@ -153,6 +156,7 @@ static int receive(struct uplink *u)
         r = -EMSGSIZE;
     else
         r = desk_take(u->desk, u->packet, (size_t)n);
+    FAULT_POINT(connector_frame_taken);
     mem_wipe(u->packet, n > CONNECTOR_FRAME_MAX ? CONNECTOR_FRAME_MAX + 1 : (size_t)n);
     return r < 0 ? r : 1;
 }

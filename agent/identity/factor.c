@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/fault.h"
 #include "identity/body.h"
 
 #define STATE_VERSION 1
@@ -80,6 +81,7 @@ int factor_state_save(struct vault *v, const char *user, json_t *state)
     int r = json_set_str(state, "user", user);
     if (r == 0)
         r = body_save(v, RECORD_FACTOR, &(struct record){.id = user}, state);
+    FAULT_POINT(factor_changed);
     return r;
 }
 

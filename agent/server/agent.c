@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/fault.h"
 #include "lease/deadline.h"
 #include "server/break_glass.h"
 #include "server/hold.h"
@@ -69,6 +70,7 @@ int agent_unsealed(struct agent *a)
         agent_seal(a);
         return e;
     }
+    FAULT_POINT(unseal_loaded);
     break_glass_unsealed(a);
     if (vault_state(a->vault) != VAULT_UNSEALED) /* by a request that waited for that turn */
         return 0;
@@ -100,6 +102,7 @@ void agent_seal(struct agent *a)
     if (a->audit_path && vault_state(a->vault) == VAULT_UNSEALED)
         (void)audit_export_sync(a->vault);
     route_snapshot_end(a);
+    FAULT_POINT(seal_begun);
     watch_stop(a->watch);
     rules_clear(a->rules);
     mounts_clear(a->mounts);
@@ -111,6 +114,7 @@ void agent_seal(struct agent *a)
     a->counted_ms = 0;
     revoke_forget_waiters();
     logins_forget();
+    FAULT_POINT(sealed);
     journal_tell(JOURNAL_SEALED, LOG_NOTICE, NULL, "sealed");
 }
 

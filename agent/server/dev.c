@@ -107,6 +107,14 @@ static int keep_share(const char *dir, const uint8_t root[VAULT_KEY_LEN])
     return e < 0 ? e : write_secret(dir, "recovery-share", text.data, text.len);
 }
 
+/* The root token is the last thing that is made: while its file is missing, the first start was cut
+ * short, and this one finishes it. */
+static int fill(struct agent *a, const struct config *c, char token[TOKEN_TEXT_MAX])
+{
+    int e = start_dev(a, token);
+    return e == 0 ? write_secret(c->dir, "root-token", token, strlen(token)) : e;
+}
+
 static int init(struct agent *a, const struct config *c, char token[TOKEN_TEXT_MAX])
 {
     uint8_t key[VAULT_KEY_LEN], root[VAULT_KEY_LEN];
@@ -120,9 +128,7 @@ static int init(struct agent *a, const struct config *c, char token[TOKEN_TEXT_M
     mem_wipe(root, sizeof(root));
     if (e == 0)
         e = agent_unsealed(a);
-    if (e == 0)
-        e = start_dev(a, token);
-    return e == 0 ? write_secret(c->dir, "root-token", token, strlen(token)) : e;
+    return e == 0 ? fill(a, c, token) : e;
 }
 
 static int reopen(struct agent *a, const struct config *c, char token[TOKEN_TEXT_MAX])
@@ -142,7 +148,7 @@ static int reopen(struct agent *a, const struct config *c, char token[TOKEN_TEXT
             token[0] = '\0';
         fclose(f);
     }
-    return e;
+    return e == 0 && !token[0] ? fill(a, c, token) : e;
 }
 
 /* A throwaway agent goes with its folder. */

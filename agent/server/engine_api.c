@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "server/hold.h"
 #include "server/mount.h"
 #include "server/pipeline.h"
@@ -207,6 +208,7 @@ static int hand_over(struct request *r, struct bridge *b)
         return failed < 0 ? failed : 0;
     }
     int e = lease_activate(r->agent->leases, b->lease_id, r->lease_ms);
+    FAULT_POINT(lease_activated);
     if (e < 0)
         return e;
     if (e > 0) {
@@ -241,6 +243,7 @@ static void send_call(void *data)
     struct bridge *b = data;
     json_t *frame = b->frame;
     b->frame = NULL;
+    FAULT_POINT(lease_pending);
     if (hold_call(b->request->agent, b->space, frame, on_answer, b) < 0)
         on_answer(NULL, b);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "server/journal.h"
 
 struct call {
@@ -16,7 +17,8 @@ struct call {
     struct buf frame; /* empty once it was sent */
     link_answer_fn answer;
     void *data;
-    json_t *result; /* set when it is to be told */
+    bool over;      /* it is to be told, */
+    json_t *result; /* with this; NULL: there was no memory for it (link's no_memory then) */
     sd_event_source *deadline;
     struct link *link;
 };
@@ -34,6 +36,7 @@ struct link {
     uint64_t next_id;
     struct call *calls;
     size_t n_calls;
+    json_t *no_memory;
     sd_event_source *tell; /* answers made up here are told from the loop, never from link_call() */
     void (*on_up)(void *data);
     void *up_data;
@@ -60,8 +63,9 @@ static json_t *made_up(const char *kind, const char *message)
 
 static void fail_later(struct call *c, const char *kind, const char *message)
 {
-    if (!c->result)
+    if (!c->over)
         c->result = made_up(kind, message);
+    c->over = true;
     (void)sd_event_source_set_enabled(c->link->tell, SD_EVENT_ONESHOT);
 }
 
@@ -84,11 +88,11 @@ static int on_tell(sd_event_source *s _unused_, void *data)
     struct link *l = data;
     for (;;) {
         struct call *c = l->calls;
-        while (c && !c->result)
+        while (c && !c->over)
             c = c->next;
         if (!c)
             return 0;
-        finish(l, c, c->result);
+        finish(l, c, c->result ? c->result : l->no_memory);
     }
 }
 
@@ -126,6 +130,7 @@ static void send_frame(struct link *l, struct call *c)
     }
     if (send(l->fd, c->frame.data, c->frame.len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
         buf_clear(&c->frame);
+        FAULT_POINT(frame_sent);
         if (!wait_at_most(c, LINK_TIMEOUT_MS + 2000))
             fail_later(c, "unreachable", "the agent is out of memory");
         return;
@@ -167,7 +172,7 @@ static void greet(struct link *l, const json_t *frame)
     }
     l->greeted = true;
     for (struct call *c = l->calls; c; c = c->next) {
-        if (c->frame.len > 0 && !c->result)
+        if (c->frame.len > 0 && !c->over)
             send_frame(l, c);
     }
     const struct journal_fields f = {.result = "up"};
@@ -190,7 +195,8 @@ static void take_frame(struct link *l, const char *text, size_t n)
     }
     json_int_t id = json_int(frame, "id", 0);
     for (struct call *c = l->calls; c; c = c->next) {
-        if (c->id == (uint64_t)id && !c->result) {
+        if (c->id == (uint64_t)id && !c->over) {
+            FAULT_POINT(frame_taken);
             finish(l, c, frame);
             return;
         }
@@ -253,7 +259,8 @@ int link_new(sd_event *loop, struct link **out)
         return -ENOMEM;
     l->loop = loop;
     l->fd = l->listen_fd = -1;
-    int r = sd_event_add_defer(loop, &l->tell, on_tell, l);
+    l->no_memory = made_up("unreachable", "the agent is out of memory");
+    int r = l->no_memory ? sd_event_add_defer(loop, &l->tell, on_tell, l) : -ENOMEM;
     if (r >= 0)
         r = sd_event_source_set_enabled(l->tell, SD_EVENT_OFF);
     if (r < 0) {
@@ -286,6 +293,7 @@ void link_free(struct link *l)
         next = c->next;
         call_free(c);
     }
+    json_decref(l->no_memory);
     free(l);
 }
 

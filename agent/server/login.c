@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/fault.h"
 #include "identity/throttle.h"
 #include "server/rules.h"
 #include "vault/audit.h"
@@ -227,9 +228,11 @@ static int passed(struct login *l)
     if (e >= 0)
         e = decide(l, hook, &l->proved, &d);
     bool allowed = e >= 0 && lets_through(&d, l->proved);
+    FAULT_POINT(login_proved);
     decision_clear(&d);
     if (e >= 0 && allowed)
         e = keep_proof(l);
+    FAULT_POINT(login_proof_kept);
     if (e >= 0 && allowed)
         l->verdict = DIALOGUE_ALLOW; /* the one line */
     if (l->verdict == DIALOGUE_ALLOW)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "server/login.h"
 #include "server/rules.h"
 #include "server/watch.h"
@@ -53,6 +54,7 @@ static int record(struct login *l)
     int e = make_session(l, &s);
     if (e == 0)
         e = session_open(l->agent->vault, &s);
+    FAULT_POINT(session_opened);
     if (e == SESSION_E_TAKEN) {
         l->verdict = DIALOGUE_DENY;
         snprintf(l->why, sizeof(l->why), "the audit session is recorded for another login");

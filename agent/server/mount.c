@@ -15,7 +15,7 @@
 
 struct mounts {
     struct mount **list;
-    size_t n;
+    size_t n, room;
     struct change *changes; /* of this turn: in the store, not in the list yet */
 };
 
@@ -41,7 +41,7 @@ void mounts_clear(struct mounts *m)
         mount_free(m->list[i]);
     free(m->list);
     m->list = NULL;
-    m->n = 0;
+    m->n = m->room = 0;
 }
 
 void mounts_free(struct mounts *m)
@@ -126,6 +126,18 @@ json_t *mounts_json(const struct mount *m)
                      "v" COUNTERSIGN_VERSION);
 }
 
+static int reserve(struct mounts *m, size_t more)
+{
+    if (m->n + more <= m->room)
+        return 0;
+    struct mount **grown = reallocarray(m->list, m->n + more, sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    m->list = grown;
+    m->room = m->n + more;
+    return 0;
+}
+
 /* Adds to the list, or replaces the mount of the same space. */
 static int list_set(struct mounts *m, struct mount *mount)
 {
@@ -136,12 +148,10 @@ static int list_set(struct mounts *m, struct mount *mount)
             return 0;
         }
     }
-    struct mount **grown = reallocarray(m->list, m->n + 1, sizeof(*grown));
-    if (!grown)
-        return -ENOMEM;
-    m->list = grown;
-    grown[m->n++] = mount;
-    return 0;
+    int e = reserve(m, 1);
+    if (e == 0)
+        m->list[m->n++] = mount;
+    return e;
 }
 
 struct loading {
@@ -174,12 +184,17 @@ static int load_one(const char *space, void *data)
 
 int mounts_load(struct mounts *m, struct vault *v)
 {
-    struct loading l = {.mounts = m, .vault = v};
-    mounts_clear(m);
+    struct mounts fresh = {0};
+    struct loading l = {.mounts = &fresh, .vault = v};
     int e = entry_list(v, SPACE_MOUNT, "", NULL, 0, load_one, &l);
-    if (e < 0)
-        mounts_clear(m); /* half a table would let a path be mounted twice */
-    return e < 0 ? e : 0;
+    if (e < 0) {
+        mounts_clear(&fresh); /* half a table would let a path be mounted twice */
+        return e;
+    }
+    mounts_clear(m);
+    fresh.changes = m->changes;
+    *m = fresh;
+    return 0;
 }
 
 /* --- Changes
@@ -238,10 +253,14 @@ static void change_run(void *data)
     change_drop(c);
 }
 
-/* mount: taken over; NULL with old = removal. */
+/* mount: taken over; NULL with old = removal. Room is made before the commit: a mount that is in
+ * the store must not be missing from the list. */
 static int push(struct mounts *m, struct effects *e, struct mount *mount, const struct mount *old)
 {
-    struct change *c = calloc(1, sizeof(*c));
+    size_t coming = 1;
+    for (const struct change *other = m->changes; other; other = other->next)
+        coming++;
+    struct change *c = reserve(m, coming) == 0 ? calloc(1, sizeof(*c)) : NULL;
     if (!c) {
         mount_free(mount);
         return -ENOMEM;

@@ -22,6 +22,7 @@ struct mount {
 struct mounts;
 struct mounts *mounts_new(void);
 void mounts_free(struct mounts *m);
+/* Reads the table from the store; on -errno it stays as it was. */
 int mounts_load(struct mounts *m, struct vault *v);
 void mounts_clear(struct mounts *m);
 /* The mount that a path ("database/creds/x") lies below, NULL if none. */

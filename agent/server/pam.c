@@ -10,6 +10,8 @@
 
 #include "base/clock.h"
 #include "base/encode.h"
+#include "base/fault.h"
+#include "server/login.h"
 #include "server/logins.h"
 #include "server/people.h"
 #include "server/watch.h"
@@ -74,11 +76,10 @@ static void hang_up(struct dialogue *d)
         dialogue_free(d);
 }
 
-static void send_record(struct dialogue *d, struct dialogue_record *r)
+static bool send_record(struct dialogue *d, struct dialogue_record *r)
 {
     r->bytes[0] = d->version;
-    if (!r->bad)
-        (void)send(d->fd, r->bytes, r->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return !r->bad && send(d->fd, r->bytes, r->len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
 static int on_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
@@ -98,28 +99,30 @@ static bool arm(struct dialogue *d, uint64_t ms, sd_event_time_handler_t fn)
 /* --- Saying
  * ------------------------------------------------------------------------------------------- */
 
-static void send_text(struct dialogue *d, enum dialogue_type type, enum dialogue_style style,
+static bool send_text(struct dialogue *d, enum dialogue_type type, enum dialogue_style style,
                       const char *text)
 {
     struct dialogue_record r;
     dialogue_start(&r, type);
     dialogue_put_u8(&r, DIALOGUE_TAG_STYLE, (uint8_t)style);
     dialogue_put_str(&r, DIALOGUE_TAG_TEXT, text);
-    send_record(d, &r);
+    return send_record(d, &r);
 }
 
 static void send_verdict(struct dialogue *d)
 {
     struct login *l = &d->login;
     struct dialogue_record r;
+    FAULT_POINT(verdict_ready);
     if (l->inform[0])
-        send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->inform);
+        (void)send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->inform);
     dialogue_start(&r, DIALOGUE_VERDICT);
     dialogue_put_u8(&r, DIALOGUE_TAG_VERDICT, (uint8_t)l->verdict);
     dialogue_put_str(&r, DIALOGUE_TAG_USER, d->said);
     if (l->verdict == DIALOGUE_ALLOW && l->new_handle[0])
         dialogue_put_str(&r, DIALOGUE_TAG_HANDLE, l->new_handle);
-    send_record(d, &r);
+    (void)send_record(d, &r); /* without it the end of the connection says no */
+    FAULT_POINT(verdict_sent);
     logins_told(l);
     hang_up(d);
 }
@@ -201,12 +204,14 @@ static void next(struct dialogue *d)
     switch (l->next) {
     case LOGIN_PROMPT:
         d->asked = true;
-        if (l->notice[0])
-            send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->notice);
-        l->notice[0] = '\0';
-        send_text(d, DIALOGUE_PROMPT, DIALOGUE_STYLE_ECHO_OFF, l->text);
-        if (!arm(d, PAM_ANSWER_MS, on_timeout))
+        /* Nobody may be kept waiting for a prompt that never came. */
+        if ((l->notice[0] && !send_text(d, DIALOGUE_INFORM, DIALOGUE_STYLE_ERROR, l->notice)) ||
+            !send_text(d, DIALOGUE_PROMPT, DIALOGUE_STYLE_ECHO_OFF, l->text) ||
+            !arm(d, PAM_ANSWER_MS, on_timeout)) {
             hang_up(d);
+            return;
+        }
+        l->notice[0] = '\0';
         return;
     case LOGIN_HASH:
         start_hash(d);

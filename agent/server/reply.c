@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "server/metrics.h"
 #include "server/pipeline.h"
 #include "server/polling.h"
@@ -178,7 +179,9 @@ void pipeline_reply(struct request *r)
     }
     count(r, status);
     const char *type = page ? r->content_type : body.len ? "application/json" : NULL;
+    FAULT_POINT(reply_ready);
     http_reply(r->exchange, status, type, &body, NULL);
+    FAULT_POINT(reply_handed);
     r->exchange = NULL;
 }
 

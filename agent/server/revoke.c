@@ -8,6 +8,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "server/hold.h"
 #include "server/journal.h"
 #include "server/metrics.h"
@@ -152,6 +153,8 @@ int revoke_forgotten(struct agent *a, const char *id)
     return e;
 }
 
+#define NO_MEMORY "the agent is out of memory"
+
 /* --- One revocation
  * --------------------------------------------------------------------------------- */
 
@@ -199,6 +202,7 @@ static void tell_outcome(const struct revocation *x)
 static void recorded(void *data, int error)
 {
     struct revocation *x = data;
+    FAULT_POINT(lease_revocation_recorded);
     if (!error)
         tell_outcome(x);
     if (error) /* the claim runs out, and it is tried again */
@@ -212,8 +216,10 @@ static void recorded(void *data, int error)
 
 static void finish(struct revocation *x)
 {
-    if (turn_add(x->agent->turn, TURN_BACKGROUND, record, recorded, x) < 0)
-        revocation_free(x); /* the claim runs out, and it is tried again */
+    if (turn_add(x->agent->turn, TURN_BACKGROUND, record, recorded, x) == 0)
+        return;
+    tell_waiters(x->id, NO_MEMORY); /* the claim runs out, and it is tried again */
+    revocation_free(x);
 }
 
 static void judge(struct revocation *x, const json_t *answer)
@@ -231,6 +237,7 @@ static void judge(struct revocation *x, const json_t *answer)
 
 static void on_answer(const json_t *answer, void *data)
 {
+    FAULT_POINT(lease_revocation_answered);
     judge(data, answer);
     finish(data);
 }
@@ -271,8 +278,11 @@ static int ask_engine(struct revocation *x, const json_t *lease)
 void revoke_start(const char *id, const json_t *lease, void *data)
 {
     struct revocation *x = calloc(1, sizeof(*x));
-    if (!x)
-        return; /* the claim runs out, and it is tried again */
+    if (!x) {
+        tell_waiters(id, NO_MEMORY); /* the claim runs out, and it is tried again */
+        return;
+    }
+    FAULT_POINT(lease_revocation_begun);
     x->agent = data;
     snprintf(x->id, sizeof(x->id), "%s", id);
     x->tried = json_int(lease, "attempts", 0);

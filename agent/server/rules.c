@@ -19,9 +19,10 @@
 
 struct rules {
     struct acl_policy **policies;
-    size_t n_policies;
+    size_t n_policies, policy_room;
     struct binding **bindings;
-    size_t n_bindings;
+    size_t n_bindings, binding_room;
+    size_t coming; /* changes of this turn: there is room for all of them */
     struct decide_rules view;
     struct rules_enrolment enrolment;
     size_t broken;
@@ -46,7 +47,7 @@ void rules_clear(struct rules *r)
     free(r->policies);
     free(r->bindings);
     json_decref(r->enrolment.exempt_groups);
-    *r = (struct rules){0};
+    *r = (struct rules){.coming = r->coming};
 }
 
 void rules_free(struct rules *r)
@@ -105,8 +106,21 @@ int rules_uses(const struct rules *r, const json_t *names, struct acl_use **uses
     return 0;
 }
 
-/* Replaces, adds (old NULL) or removes (new NULL) one pointer of an array that grows by one. */
-static int array_swap(void ***array, size_t *n, void *old, void *new)
+/* Makes room for that many more behind n. */
+static int array_reserve(void ***array, size_t n, size_t *room, size_t more)
+{
+    if (n + more <= *room)
+        return 0;
+    void **grown = reallocarray(*array, n + more, sizeof(void *));
+    if (!grown)
+        return -ENOMEM;
+    *array = grown;
+    *room = n + more;
+    return 0;
+}
+
+/* Replaces, adds (old NULL) or removes (new NULL) one pointer. */
+static int array_swap(void ***array, size_t *n, size_t *room, void *old, void *new)
 {
     for (size_t i = 0; i < *n; i++) {
         if ((*array)[i] != old)
@@ -119,12 +133,10 @@ static int array_swap(void ***array, size_t *n, void *old, void *new)
     }
     if (!new)
         return 0;
-    void **grown = reallocarray(*array, *n + 1, sizeof(void *));
-    if (!grown)
-        return -ENOMEM;
-    *array = grown;
-    grown[(*n)++] = new;
-    return 0;
+    int e = array_reserve(array, *n, room, 1);
+    if (e == 0)
+        (*array)[(*n)++] = new;
+    return e;
 }
 
 static struct binding *find_binding(const struct rules *r, const char *name)
@@ -141,7 +153,7 @@ static int set_policy(struct rules *r, const char *name, struct acl_policy *p)
     struct acl_policy *old = NULL;
     for (size_t i = 0; i < r->n_policies && !old; i++)
         old = strcmp(acl_name(r->policies[i]), name) == 0 ? r->policies[i] : NULL;
-    int e = array_swap((void ***)&r->policies, &r->n_policies, old, p);
+    int e = array_swap((void ***)&r->policies, &r->n_policies, &r->policy_room, old, p);
     if (e == 0)
         acl_free(old);
     refresh_view(r);
@@ -151,7 +163,7 @@ static int set_policy(struct rules *r, const char *name, struct acl_policy *p)
 static int set_binding(struct rules *r, const char *name, struct binding *b)
 {
     struct binding *old = find_binding(r, name);
-    int e = array_swap((void ***)&r->bindings, &r->n_bindings, old, b);
+    int e = array_swap((void ***)&r->bindings, &r->n_bindings, &r->binding_room, old, b);
     if (e == 0)
         binding_free(old);
     refresh_view(r);
@@ -173,6 +185,8 @@ static int load_policy(const char *name, void *data)
     _cleanup_(acl_freep) struct acl_policy *p = NULL;
     char why[256];
     int e = entry_get(l->vault, SPACE_POLICY, name, &text);
+    if (e < 0 && e != -EBADMSG)
+        return e;
     if (e == 0)
         e = acl_parse(name, buf_str(&text), text.len, &p, why, sizeof(why));
     if (e == -ENOMEM)
@@ -194,6 +208,8 @@ static int load_binding(const char *name, void *data)
     _cleanup_(binding_freep) struct binding *b = NULL;
     char why[256];
     int e = entry_get_json(l->vault, SPACE_BINDING, name, &obj);
+    if (e < 0 && e != -EBADMSG)
+        return e;
     if (e == 0)
         e = binding_parse(name, obj, rules_zone_known, &b, why, sizeof(why));
     if (e == -ENOMEM)
@@ -255,24 +271,28 @@ static int load_enrolment(struct rules *r, struct vault *v)
 
 int rules_load(struct rules *r, struct vault *v)
 {
-    struct loading l = {.rules = r, .vault = v};
-    rules_clear(r);
+    struct rules fresh = {.coming = r->coming};
+    struct loading l = {.rules = &fresh, .vault = v};
     int e = entry_list(v, SPACE_POLICY, "", NULL, 0, load_policy, &l);
     if (e >= 0)
         e = entry_list(v, SPACE_BINDING, "", NULL, 0, load_binding, &l);
     if (e >= 0)
-        e = load_enrolment(r, v);
+        e = load_enrolment(&fresh, v);
+    if (e < 0) {
+        rules_clear(&fresh);
+        return e;
+    }
+    rules_clear(r);
+    *r = fresh;
     refresh_view(r);
-    if (e < 0)
-        rules_clear(r);
-    return e < 0 ? e : 0;
+    return 0;
 }
 
 /* --- Changing
  * ------------------------------------------------------------------------------------- */
 
-/* The effect of a change: the store has it, now the parsed form follows. If that lacks memory the
- * rule is dropped from memory, which grants less, and counted as broken. */
+/* The effect of a change: the store has it, now the parsed form follows. Room for it was made
+ * before the commit: a denial that is in the store must not fail to come into force. */
 struct change {
     struct rules *rules;
     char name[ACL_NAME_MAX + 1];
@@ -284,6 +304,7 @@ struct change {
 static void change_drop(void *data)
 {
     struct change *c = data;
+    c->rules->coming--;
     acl_free(c->policy);
     binding_free(c->binding);
     free(c);
@@ -298,7 +319,7 @@ static void change_run(void *data)
         c->policy = NULL;
         c->binding = NULL;
     } else {
-        c->rules->broken++;
+        c->rules->broken++; /* sealed meanwhile */
     }
     change_drop(c);
 }
@@ -306,14 +327,20 @@ static void change_run(void *data)
 static int push_change(struct rules *r, struct effects *e, const char *name, bool is_binding,
                        struct acl_policy *p, struct binding *b)
 {
+    size_t more = r->coming + 1;
     struct change *c = calloc(1, sizeof(*c));
-    if (c) {
+    if (c && array_reserve((void ***)&r->policies, r->n_policies, &r->policy_room, more) == 0 &&
+        array_reserve((void ***)&r->bindings, r->n_bindings, &r->binding_room, more) == 0) {
         *c = (struct change){.rules = r, .is_binding = is_binding, .policy = p, .binding = b};
         snprintf(c->name, sizeof(c->name), "%s", name);
-        if (effects_push(e, change_run, change_drop, c) == 0)
+        if (effects_push(e, change_run, change_drop, c) == 0) {
+            r->coming++;
+            refresh_view(r); /* the arrays may have moved */
             return 0;
-        free(c);
+        }
     }
+    free(c);
+    refresh_view(r);
     acl_free(p);
     binding_free(b);
     return -ENOMEM;

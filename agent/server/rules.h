@@ -15,8 +15,9 @@ struct rules;
  * threads work. */
 struct rules *rules_new(void);
 void rules_free(struct rules *r);
-/* Reads everything from the store (after unsealing; after a failed commit). A rule that can't be
- * read any more is left out, counted, and the agent says so in its status: it grants nothing. */
+/* Reads everything from the store (after unsealing; after a failed commit). A rule that was changed
+ * from outside is left out, counted, and the agent says so in its status: it grants nothing. On
+ * -errno those in force stay in force. */
 int rules_load(struct rules *r, struct vault *v);
 void rules_clear(struct rules *r);
 /* For policy/decide.h; valid until the next change. */

@@ -4,6 +4,8 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
 
 #include "base/clock.h"
 #include "base/encode.h"
@@ -261,16 +263,33 @@ int route_seal(struct request *r)
     return effects_push(turn_effects(r->agent->turn), seal_soon, NULL, r->agent);
 }
 
+static int rotated(struct request *r)
+{
+    r->status = 204;
+    return 0;
+}
+
+static int not_rotated(struct request *r)
+{
+    agent_alert(r->agent, "rotate failed",
+                "a new data key could not be made; the old one stays in use");
+    return request_error(r, 500,
+                         "a new data key could not be made, the old one stays in use: the agent "
+                         "lacks memory, or its disk space; see its journal");
+}
+
+/* The answer waits for it: the keyring has a transaction of its own. */
 static void rotate_now(void *data)
 {
-    struct agent *a = data;
-    if (vault_rotate(a->vault) < 0)
-        agent_alert(a, "rotate failed",
-                    "a new data key could not be made; the old one stays in use");
+    struct request *r = data;
+    int e = vault_rotate(r->agent->vault);
+    if (e < 0)
+        sd_journal_print(LOG_ERR, "the data key could not be rotated: %s", strerror(-e));
+    request_resume(r, e < 0 ? not_rotated : rotated);
 }
 
 int route_rotate(struct request *r)
 {
-    r->status = 204;
-    return effects_push(turn_effects(r->agent->turn), rotate_now, NULL, r->agent);
+    int e = effects_push(turn_effects(r->agent->turn), rotate_now, NULL, r);
+    return e < 0 ? e : REQUEST_WAIT;
 }

@@ -4,6 +4,7 @@
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
+#include "base/fault.h"
 #include "server/metrics.h"
 
 #define TURN_PRIORITY (-50)
@@ -121,6 +122,7 @@ static int run_item(struct turn *t, struct item *i)
         return r;
     }
     i->error = i->run(i->data);
+    FAULT_POINT(turn_item_ran);
     if (i->error >= 0)
         i->error = vault_keep(t->vault);
     if (i->error >= 0)
@@ -158,10 +160,13 @@ static int commit(struct turn *t)
 static int run_all(struct turn *t, struct item *items)
 {
     int r = vault_begin(t->vault);
+    FAULT_POINT(turn_begun);
     for (struct item *i = items; i && r >= 0; i = i->next)
         r = run_item(t, i);
+    FAULT_POINT(turn_before_commit);
     if (r >= 0)
         r = commit(t);
+    FAULT_POINT(turn_committed);
     if (r >= 0)
         return 0;
     if (vault_in_turn(t->vault))
@@ -182,10 +187,12 @@ static void run_classes(struct turn *t, enum turn_class from, enum turn_class to
     int failed = run_all(t, items);
     if (!failed)
         effects_run(t->effects);
+    FAULT_POINT(turn_effects_ran);
     for (struct item *i = items, *next; i; i = next) {
         next = i->next;
         if (i->done)
             i->done(i->data, failed ? failed : i->error);
+        FAULT_POINT(turn_item_told);
         free(i);
     }
     if (!failed && t->on_commit)
@@ -203,6 +210,7 @@ void turn_now(struct turn *t)
     run_classes(t, TURN_PAM, TURN_PAM);
     vault_lend(t->vault, false);
     run_classes(t, TURN_API, TURN_BACKGROUND);
+    FAULT_POINT(turn_over);
     t->running = false;
     for (int c = 0; c < TURN_CLASSES; c++) {
         if (t->queue[c].first)

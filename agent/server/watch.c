@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "identity/throttle.h"
 #include "identity/token.h"
 #include "lease/deadline.h"
@@ -62,12 +63,14 @@ int watch_end_session(struct agent *a, const char *id, const char *reason)
     int e = session_get(a->vault, id, &s);
     if (e != 0)
         return e;
+    FAULT_POINT(session_ending);
     snprintf(text, sizeof(text), "the login session ended: %s", reason);
     e = lease_revoke_lifetime(a->leases, "session", id, text, clock_lease_ms(), &n);
     if (e >= 0)
         e = token_session_ended(a->vault, id, token_gone, a);
     if (e >= 0)
         e = session_close(a->vault, id);
+    FAULT_POINT(session_ended);
     _cleanup_json_ json_t *line =
         json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "event", "close", "session", id, "user", s.user,
                   "service", s.service, "leases", (json_int_t)n, "reason", reason);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "vault/inner.h"
 
 #define META_SAVED "audit.saved" /* sealed, bound to 's': u64 seq, mac 32 */
@@ -74,19 +75,17 @@ static int prune(struct vault *v, uint64_t upto)
 static int save(struct vault *v, enum store_durability d)
 {
     struct audit_point at = v->audit.out;
-    int r = store_durability(&v->store, d);
-    if (r == 0)
-        r = vault_own_begin(v);
+    int r = vault_begin_as(v, d);
     if (r == 0) {
         r = write_saved(v, &at);
         if (r == 0)
             r = prune(v, at.seq);
         r = vault_own_end(v, r);
     }
-    int back = store_durability(&v->store, STORE_FIRM);
+    (void)store_durability(&v->store, STORE_FIRM); /* else before the next turn */
     if (r == 0)
         v->audit.saved = at;
-    return r < 0 ? r : back;
+    return r;
 }
 
 /* --- Writing --------------------------------------------------------------------------------- */
@@ -161,6 +160,7 @@ static int write_lines(struct vault *v, uint64_t upto)
     int r = audit_each_line(v, v->audit.out.seq, take_line, &w);
     if (r >= 0)
         r = flush(&w);
+    FAULT_POINT(export_written);
     buf_clear(&w.chunk);
     return r;
 }
@@ -172,6 +172,7 @@ static int write_header(struct vault *v, const struct audit_point *at)
     int r = buf_error(&b);
     if (r == 0)
         r = write_all(v, &b);
+    FAULT_POINT(export_header_written);
     if (r == 0)
         v->audit.out = *at;
     return r;
@@ -437,7 +438,9 @@ static int sync_export(struct vault *v, enum store_durability d)
         return outcome;
     if (fdatasync(a->fd) < 0)
         return failed(v, -errno);
+    FAULT_POINT(export_synced);
     int r = save(v, d);
+    FAULT_POINT(export_pruned);
     return r < 0 ? r : outcome;
 }
 
@@ -459,10 +462,12 @@ int audit_export_open(struct vault *v, const char *path)
      * last lines are written again into the next. */
     if (a->fd >= 0 && a->out.seq != a->saved.seq)
         sync_export(v, STORE_FIRM);
+    FAULT_POINT(export_rotating);
     audit_export_close(v);
     free(a->path);
     a->path = copy;
     r = attach(v);
+    FAULT_POINT(export_rotated);
     if (r >= 0)
         a->failing_since = 0;
     return failed(v, r);

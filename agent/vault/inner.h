@@ -97,8 +97,12 @@ int vault_has_room(struct vault *v);
 void vault_note_write(struct vault *v, int r);
 /* Wipes the scratch buffer. */
 void vault_scratch_done(struct vault *v);
-/* Begins and ends a transaction for the room's own housekeeping (no turn is open). */
+/* vault_begin() for a turn that need not wait for the disk. */
+int vault_begin_as(struct vault *v, enum store_durability d);
+/* vault_begin() for the room's own housekeeping: refused, as all else is, while the disk is full.
+ */
 int vault_own_begin(struct vault *v);
+/* Ends a transaction of the room's own, begun by any of them. */
 int vault_own_end(struct vault *v, int r);
 /* u32 shares, u32 threshold, u32 kind (absent: HOST), into the open transaction. */
 int vault_config_write(struct vault *v, unsigned shares, unsigned threshold,

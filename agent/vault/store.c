@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
+
 /* --- Schema --------------------------------------------------------------------------------------
  * Plain columns are an index only; what they say is checked against the ciphertext when read. */
 
@@ -194,7 +196,9 @@ int store_errno(const struct store *s, int rc)
     for (size_t i = 0; i < ARRAY_LEN(map); i++)
         if ((rc & 0xff) == map[i].rc)
             return map[i].error;
-    int e = s->db ? sqlite3_system_errno(s->db) : 0;
+    bool system = (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN;
+    int e =
+        s->db && system ? sqlite3_system_errno(s->db) : 0; /* else it is of an earlier failure */
     return e == ENOSPC || e == EDQUOT ? -ENOSPC : e == EROFS ? -EROFS : -EIO;
 }
 
@@ -212,8 +216,13 @@ void store_fault_synchronous(const char *level)
 int store_durability(struct store *s, enum store_durability d)
 {
     char sql[48];
-    snprintf(sql, sizeof(sql), "PRAGMA synchronous=%s", d == STORE_LIGHT ? "NORMAL" : firm_level);
-    return store_errno(s, sqlite3_exec(s->db, sql, NULL, NULL, NULL));
+    const char *level = d == STORE_LIGHT ? "NORMAL" : firm_level;
+    if (s->level == level)
+        return 0;
+    snprintf(sql, sizeof(sql), "PRAGMA synchronous=%s", level);
+    int r = store_errno(s, sqlite3_exec(s->db, sql, NULL, NULL, NULL));
+    s->level = r == 0 ? level : NULL;
+    return r;
 }
 
 int store_sync(struct store *s)
@@ -366,6 +375,7 @@ static int migrate(struct store *s, int version)
             r = exec(s, steps[version]);
         if (r == 0)
             r = exec(s, bump);
+        FAULT_POINT(schema_step);
         if (r == 0)
             r = exec(s, "COMMIT");
         if (r < 0) {

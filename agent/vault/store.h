@@ -59,6 +59,7 @@ struct store {
     sqlite3 *db;
     sqlite3_stmt *stmt[STORE_FIXED];
     sqlite3_stmt *record[RECORD_TABLES][STORE_REC_OPS];
+    const char *level; /* PRAGMA synchronous; NULL: not known */
 };
 
 /* Opens or creates the file and brings its schema up to date. As vault_open(). */
@@ -87,7 +88,8 @@ void store_bind(sqlite3_stmt *st, int i, const void *p, size_t n);
 /* Runs a statement without parameters and rows. */
 int store_run(struct store *s, enum store_sql which);
 
-/* How hard a commit waits for the disk. Outside of a transaction only. */
+/* How hard a commit waits for the disk. Outside of a transaction only. Whoever begins one says it
+ * anew: a lighter one before it may not have come back to firm. */
 enum store_durability {
     STORE_LIGHT, /* survives the process; the next firm commit covers it */
     STORE_FIRM   /* survives a power cut: the default */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "vault/inner.h"
 #include "vault/wrap.h"
 
@@ -258,7 +259,9 @@ int vault_init(struct vault *v, const uint8_t *unseal_key, unsigned shares, unsi
     randombytes_buf(root, VAULT_KEY_LEN);
     char instance[ENCODE_UUID_LEN + 1];
     encode_random_uuid(instance);
+    FAULT_POINT(init_begun);
     int r = init_rows(v, unseal_key, root, ring, instance, shares, threshold);
+    FAULT_POINT(init_committed);
     if (r < 0)
         return r;
     memcpy(v->instance, instance, sizeof(instance));
@@ -322,6 +325,7 @@ int vault_unseal(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
             r = -EBADMSG; /* the key was right: the keyring was changed */
     }
     mem_wipe(root, sizeof(root));
+    FAULT_POINT(unseal_opened);
     if (r == 0)
         vault_unsealed_with(v, unseal_key, next);
     return r;
@@ -353,10 +357,12 @@ int vault_rotate(struct vault *v)
     sodium_mprotect_readonly(v->root);
     r = keyring_wrap(more, v->root, v->instance, &box);
     sodium_mprotect_noaccess(v->root);
+    FAULT_POINT(rotate_begun);
     if (r == 0)
         r = vault_own_begin(v);
     if (r == 0)
         r = vault_own_end(v, vault_meta_write(v, VAULT_META_KEYRING, box.data, box.len));
+    FAULT_POINT(rotate_committed);
     if (r == 0) {
         struct keyring *old = v->ring;
         v->ring = more;

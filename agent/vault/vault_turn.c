@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "vault/inner.h"
 
 int vault_ready(const struct vault *v)
@@ -39,25 +40,39 @@ static void forget_turn(struct vault *v)
     audit_cut(v, 0, &v->audit.head);
 }
 
-int vault_begin(struct vault *v)
+/* Nothing is left of a turn that failed: without memory it may not even have been rolled back. */
+static int clean_up(struct vault *v)
+{
+    int r = sqlite3_get_autocommit(v->store.db) ? 0 : store_run(&v->store, STORE_ROLLBACK);
+    if (r < 0 || !v->suspect)
+        return r;
+    /* After an fsync that failed, the kernel may have dropped pages it calls clean. */
+    r = store_checkpoint(&v->store);
+    v->suspect = r < 0;
+    return r;
+}
+
+int vault_begin_as(struct vault *v, enum store_durability d)
 {
     if (v->in_turn)
         return -EINVAL;
-    if (v->suspect) {
-        /* After an fsync that failed, the kernel may have dropped pages it calls clean. */
-        int r = store_checkpoint(&v->store);
-        if (r < 0)
-            return r;
-        v->suspect = false;
-    }
+    int r = clean_up(v);
     if (!v->lent)
         reserve_mend(&v->store_reserve);
-    int r = store_run(&v->store, STORE_BEGIN);
+    if (r == 0)
+        r = store_durability(&v->store, d);
+    if (r == 0)
+        r = store_run(&v->store, STORE_BEGIN);
     if (r < 0)
         return r;
     forget_turn(v);
     v->in_turn = true;
     return 0;
+}
+
+int vault_begin(struct vault *v)
+{
+    return vault_begin_as(v, STORE_FIRM);
 }
 
 void vault_rollback(struct vault *v)
@@ -82,6 +97,7 @@ static int check_alive(struct vault *v, int r)
 static int commit_changes(struct vault *v)
 {
     int r = v->audit.lines.len ? audit_flush(v) : 0;
+    FAULT_POINT(lines_written);
     if (r == 0) {
         r = store_run(&v->store, STORE_COMMIT);
         if (r < 0)
@@ -112,8 +128,8 @@ static int commit_lines(struct vault *v)
     vault_note_write(v, r);
     if (r < 0 && !sqlite3_get_autocommit(v->store.db))
         store_run(&v->store, STORE_ROLLBACK);
-    int back = store_durability(&v->store, STORE_FIRM);
-    return r < 0 ? r : back;
+    (void)store_durability(&v->store, STORE_FIRM); /* else before the next turn */
+    return r;
 }
 
 static int commit(struct vault *v)
@@ -231,6 +247,7 @@ int vault_write_begin(struct vault *v, bool *own)
 
 int vault_write_end(struct vault *v, bool own, int r)
 {
+    FAULT_POINT(row_written);
     vault_scratch_done(v);
     check_alive(v, r);
     if (r < 0 && !v->spoilt)

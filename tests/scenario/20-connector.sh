@@ -4,6 +4,8 @@
 set -euo pipefail
 # shellcheck source=../lib/tap.sh
 . "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/tap.sh"
+# shellcheck source=../lib/postgres.sh
+. "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/postgres.sh"
 
 SOURCE=${COUNTERSIGN_SOURCE:-$(realpath "$(dirname "$0")/../..")}
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/cs-pg.XXXXXX")
@@ -20,31 +22,6 @@ at_exit() {
     for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
     [[ ! -e $DIR/data/postmaster.pid ]] || pg pg_ctl -s -w -m immediate -D "$DIR/data" stop || true
     rm -rf "$DIR"
-}
-
-find_postgres() {
-    local bin
-    for bin in "$(pg_config --bindir 2>/dev/null || true)" /usr/lib/postgresql/*/bin; do
-        if [[ -x $bin/initdb && -x $bin/postgres ]]; then
-            PGBIN=$bin
-            return 0
-        fi
-    done
-    return 1
-}
-
-pg() { # PROGRAM ARGS...: nothing of the caller's environment
-    local program=$1
-    shift
-    env -u PGHOST -u PGPORT -u PGUSER -u PGPASSWORD -u PGDATABASE "$PGBIN/$program" "$@"
-}
-
-start_postgres() {
-    pg pg_ctl -s -w -t 30 -D "$DIR/data" -l "$DIR/postgres.log" start
-}
-
-stop_postgres() { # MODE
-    pg pg_ctl -s -w -t 30 -m "$1" -D "$DIR/data" stop
 }
 
 make_certificate() { # so that TLS and the check of the name are real

@@ -458,6 +458,30 @@ static void test_listen(void **state)
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
+static void *no_memory(size_t n _unused_)
+{
+    return NULL;
+}
+
+/* Goal: without memory for the answer that stands in for a lost one, the caller is told all the
+ * same. */
+static void test_lost_without_memory(void **state)
+{
+    json_malloc_t malloc_was;
+    json_free_t free_was;
+    struct told t = {0};
+    (void)state;
+    greet();
+    call(&t);
+    json_get_alloc_funcs(&malloc_was, &free_was);
+    json_set_alloc_funcs(no_memory, free_was);
+    close(w.fd);
+    w.fd = -1;
+    drain();
+    json_set_alloc_funcs(malloc_was, free_was);
+    assert_int_equal(t.times, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,7 +489,7 @@ int main(void)
         TEST(test_away),      TEST(test_hang_up), TEST(test_garbage),
         TEST(test_expected),  TEST(test_leaving), TEST(test_replaced),
         TEST(test_too_large), TEST(test_silent),  TEST(test_ask_from_answer),
-        TEST(test_timeout),   TEST(test_listen),
+        TEST(test_timeout),   TEST(test_listen),  TEST(test_lost_without_memory),
     };
     json_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

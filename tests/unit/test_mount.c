@@ -44,6 +44,16 @@ static void enabled(const char *path)
     effects_run(w.effects);
 }
 
+/* Goal: reading the table anew fails: what was mounted stays so. */
+static void test_failed_load(void **state)
+{
+    (void)state;
+    enabled("kv");
+    vault_seal(w.v);
+    assert_int_equal(mounts_load(w.mounts, w.v), -EACCES);
+    assert_non_null(mounts_find(w.mounts, "kv/data/x"));
+}
+
 /* Goal: a mount is there after its turn, is found by what lies below it, and after a restart still.
  */
 static void test_life(void **state)
@@ -206,9 +216,9 @@ static void test_unknown_type(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_life),         TEST(test_disable_empties), TEST(test_refused),
-        TEST(test_same_turn),    TEST(test_dropped),         TEST(test_tune),
-        TEST(test_unknown_type),
+        TEST(test_life),    TEST(test_failed_load),  TEST(test_disable_empties),
+        TEST(test_refused), TEST(test_same_turn),    TEST(test_dropped),
+        TEST(test_tune),    TEST(test_unknown_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

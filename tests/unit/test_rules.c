@@ -84,6 +84,18 @@ static void test_policy(void **state)
     assert_int_equal(rules_broken(w.rules), 0);
 }
 
+/* Goal: reading the rules anew fails: those in force stay in force. */
+static void test_failed_load(void **state)
+{
+    (void)state;
+    assert_int_equal(put("reader", READ_A), 0);
+    effects_run(w.effects);
+    vault_seal(w.v);
+    assert_int_equal(rules_load(w.rules, w.v), -EACCES);
+    assert_non_null(rules_policy(w.rules, "reader"));
+    assert_int_equal(rules_view(w.rules)->n_policies, 1);
+}
+
 /* Goal: what was taken back never comes into force. */
 static void test_dropped(void **state)
 {
@@ -300,9 +312,9 @@ static void test_zones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_policy),       TEST(test_dropped), TEST(test_replace), TEST(test_many),
-        TEST(test_denials_only), TEST(test_refused), TEST(test_broken),  TEST(test_defaults),
-        TEST(test_enrolment),    TEST(test_zones),
+        TEST(test_policy),   TEST(test_failed_load),  TEST(test_dropped), TEST(test_replace),
+        TEST(test_many),     TEST(test_denials_only), TEST(test_refused), TEST(test_broken),
+        TEST(test_defaults), TEST(test_enrolment),    TEST(test_zones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -559,9 +559,22 @@ static void test_failed_sync(void **state)
     sync_vfs_remove();
 }
 
+/* A transaction that could not be rolled back (no memory for it) does not keep the next turn out.
+ */
+static void test_stuck_transaction(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(sqlite3_exec(f->v->store.db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(vault_begin(f->v), 0);
+    fixture_put(f->v, "a", "1");
+    assert_int_equal(vault_commit(f->v), 0);
+    assert_int_equal(fixture_get(f->v, "a", "1"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_stuck_transaction),
         FIXTURE_TEST(test_init_and_reopen),
         FIXTURE_TEST(test_uninitialised),
         FIXTURE_TEST(test_wrong_key),
