@@ -63,6 +63,7 @@ CONNECTOR_SRC := $(call src,agent/connector)
 CLI_SRC := $(call src,agent/cli)
 PAM_SRC := $(call src,pam)
 UNIT_SRC := $(call src,tests/unit)
+BENCH_SRC := $(call src,tests/bench)
 
 LIBS_AGENT := -lsystemd -lsqlite3 -lsodium -ljansson -loath -lpthread
 LIBS_CONNECTOR := -lpq -lsodium -ljansson -lsystemd
@@ -83,6 +84,7 @@ help:
 	@echo 'make demo       as root: play the whole story on a throwaway Debian host'
 	@echo 'make check      build strictly and run every test'
 	@echo 'make check-fast the unit tests and scenarios only'
+	@echo 'make bench      measure the speed, beside the bare limits (BENCH=kv-read: one group)'
 	@echo 'make deps       as root: install the Debian packages that are missing'
 	@echo 'make install    install (DESTDIR, PREFIX are honoured)'
 	@echo 'make format     lay out the sources with clang-format'
@@ -148,8 +150,16 @@ $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libagent.a $(B)/libconnect
 $(B)/frame-client: $(B)/tests/lib/frame-client.o
 	$(LINK) $^
 
+# What measures; the one peer that is not needed to build or test is measured where it is installed.
+MICROHTTPD := $(wildcard /usr/include/microhttpd.h)
+$(B)/tests/bench/bench_constant.o: ALL_CFLAGS += $(if $(MICROHTTPD),-DBENCH_MICROHTTPD)
+$(B)/bench: $(call obj,$(BENCH_SRC)) $(B)/libagent.a
+	$(LINK) $^ $(LIBS_AGENT) -lpq -lpam -lm $(if $(MICROHTTPD),-lmicrohttpd)
+.PHONY: bench-program
+bench-program: $(B)/bench
+
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(B)/frame-client
+test-programs: $(UNIT_TESTS) $(B)/frame-client $(B)/bench
 
 .PHONY: deps
 deps:
@@ -166,6 +176,13 @@ check:
 check-fast:
 	@$(MAKE) --no-print-directory -j2 FLAVOR=$(if $(filter release,$(FLAVOR)),check,$(FLAVOR)) all test-programs
 	@tests/run-check $(if $(filter build/release%,$(B)),build/check,$(B)) --fast
+
+# The figures beside their bare limits, in one table. BENCH='kv-read pam' measures those groups only.
+.PHONY: bench
+bench:
+	@packaging/install-deps bench-depends || echo 'bench: going on without what is missing'
+	@$(MAKE) --no-print-directory -j2 FLAVOR=release all bench-program
+	@tests/bench/run build/release $(BENCH)
 
 .PHONY: demo
 demo:
