@@ -62,7 +62,8 @@ static void put(struct buf *b, const json_t *v, size_t flags)
 {
     if (b->error)
         return;
-    if (json_dump_callback(v, put_piece, b, JSON_COMPACT | JSON_ENCODE_ANY | flags) < 0 && !b->error)
+    if (json_dump_callback(v, put_piece, b, JSON_COMPACT | JSON_ENCODE_ANY | flags) < 0 &&
+        !b->error)
         b->error = v ? -ENOMEM : -EINVAL;
 }
 
@@ -74,6 +75,29 @@ void json_put(struct buf *b, const json_t *v)
 void json_put_ascii(struct buf *b, const json_t *v)
 {
     put(b, v, JSON_ENSURE_ASCII);
+}
+
+static bool is_plain(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\')
+            return false;
+    }
+    return true;
+}
+
+void json_put_text(struct buf *b, const char *s)
+{
+    size_t n = strlen(s);
+
+    if (is_plain(s, n)) { /* nearly always */
+        buf_putc(b, '"');
+        buf_put(b, s, n);
+        buf_putc(b, '"');
+        return;
+    }
+    _cleanup_json_ json_t *v = json_string(s);
+    json_put_ascii(b, v);
 }
 
 /* --- Checking against a schema ------------------------------------------------------------------

@@ -26,9 +26,13 @@ int json_parse(const char *text, size_t n, json_t **out, char *why, size_t whyle
 /* Appends the compact dump with keys in insertion order. Sticky error in b (-EINVAL for a NULL v).
  */
 void json_put(struct buf *b, const json_t *v);
-/* The same with everything beyond ASCII as \uXXXX: for files that people look at on a terminal, which
- * C1 and bidirectional controls in a name would steer. */
+/* The same with everything beyond ASCII as \uXXXX: for files that people look at on a terminal,
+ * which C1 and bidirectional controls in a name would steer. */
 void json_put_ascii(struct buf *b, const json_t *v);
+
+/* Appends one string as json_put_ascii() would (-EINVAL when it is not UTF-8), without making a
+ * value of it: for what is written with every request. */
+void json_put_text(struct buf *b, const char *s);
 
 /* Finds the exact bytes of the value of a top-level key in an object that json_parse() accepted
  * ("the validated original bytes"). 0, or -ENOENT. Points into text. */

@@ -127,6 +127,13 @@ int kv_meta_load(struct engine_request *r, const char *key, json_t **out)
     return entry_get_json(r->vault, r->space, path, out);
 }
 
+int kv_meta_peek(struct engine_request *r, const char *key, json_t **out)
+{
+    char path[KV_PATH_LEN];
+    kv_path(path, "m/", key);
+    return entry_peek_json(r->vault, r->space, path, out);
+}
+
 int kv_meta_store(struct engine_request *r, const char *key, const json_t *meta)
 {
     char path[KV_PATH_LEN];

@@ -35,6 +35,9 @@ int entry_delete_tree(struct vault *v, const char *space, const char *folder);
 /* --- JSON on top: most entries are one JSON object ------------------------------------------- */
 /* 0 and a new object; ENTRY_E_NONE; -errno. */
 int entry_get_json(struct vault *v, const char *space, const char *path, json_t **out);
+/* The same, remembered until it changes: for what nearly every request reads. The object is shared:
+ * drop the reference as usual, but never change it. Not for what is secret in itself (peek.h). */
+int entry_peek_json(struct vault *v, const char *space, const char *path, json_t **out);
 int entry_put_json(struct vault *v, const char *space, const char *path, const json_t *value);
 
 #endif

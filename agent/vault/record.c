@@ -151,6 +151,7 @@ static int make_row(const struct vault *v, enum record_table t, const struct rec
 static int put(struct vault *v, enum record_table t, const struct record *r, const struct row *w)
 {
     uint8_t bound[BOUND_LEN];
+    peek_drop(&v->peek, w->id);
     bind_row(t, w, bound);
     size_t idlen = strlen(r->id);
     uint8_t head[2] = {(uint8_t)idlen, (uint8_t)(idlen >> 8)};
@@ -189,6 +190,7 @@ int record_put(struct vault *v, enum record_table t, const struct record *r)
 static int delete_row(struct vault *v, enum record_table t, const uint8_t k[VAULT_HASH_LEN])
 {
     _cleanup_stmt_ sqlite3_stmt *st = NULL;
+    peek_drop(&v->peek, k);
     int r = store_record_stmt(&v->store, t, STORE_REC_DELETE, &st);
     if (r < 0)
         return r;
@@ -494,7 +496,7 @@ int record_count_key(struct vault *v, enum record_table t, unsigned slot, const 
     return r < 0 ? r : number(v, t, STORE_REC_COUNT_KEY + slot, k, n);
 }
 
-int record_get_json(struct vault *v, enum record_table t, const char *id, json_t **out)
+static int get_json(struct vault *v, enum record_table t, const char *id, json_t **out, size_t *len)
 {
     *out = NULL;
     _cleanup_buf_ struct buf text = BUF_INIT(RECORD_BODY_MAX);
@@ -502,5 +504,31 @@ int record_get_json(struct vault *v, enum record_table t, const char *id, json_t
     if (r)
         return r;
     char why[96];
+    *len = text.len;
     return json_parse(buf_str(&text), text.len, out, why, sizeof(why));
+}
+
+int record_get_json(struct vault *v, enum record_table t, const char *id, json_t **out)
+{
+    size_t len;
+    return get_json(v, t, id, out, &len);
+}
+
+int record_peek_json(struct vault *v, enum record_table t, const char *id, json_t **out)
+{
+    uint8_t k[VAULT_HASH_LEN];
+    size_t len;
+    *out = NULL;
+    int r = ready(v, t);
+    if (r == 0)
+        r = hash(v, t, SLOT_ID, id, k);
+    if (r < 0)
+        return r;
+    *out = peek_find(&v->peek, k);
+    if (*out)
+        return 0;
+    r = get_json(v, t, id, out, &len);
+    if (r == 0 && len <= PEEK_BODY_MAX)
+        peek_keep(&v->peek, k, *out);
+    return r;
 }

@@ -79,5 +79,8 @@ int record_count_key(struct vault *v, enum record_table t, unsigned slot, const 
 
 /* JSON bodies. 0 and a new object; RECORD_E_NONE; -errno. */
 int record_get_json(struct vault *v, enum record_table t, const char *id, json_t **out);
+/* The same, remembered until it changes: for what nearly every request reads. The object is shared:
+ * drop the reference as usual, but never change it. Not for what is secret in itself (peek.h). */
+int record_peek_json(struct vault *v, enum record_table t, const char *id, json_t **out);
 
 #endif

@@ -93,6 +93,7 @@ int vault_open(const char *path, struct vault **out, char *why, size_t whylen)
         return -ENOMEM;
     v->scratch = BUF_INIT(VAULT_SCRATCH_MAX);
     v->audit.lines = BUF_INIT(VAULT_SCRATCH_MAX / 2);
+    v->audit.fresh = BUF_INIT(AUDIT_FRESH_MAX);
     v->audit.fd = -1;
     int r = store_open(&v->store, path, why, whylen);
     if (r == 0)
@@ -117,6 +118,7 @@ void vault_close(struct vault *v)
     store_close(&v->store);
     buf_clear(&v->scratch);
     buf_clear(&v->audit.lines);
+    buf_clear(&v->audit.fresh);
     free(v->audit.path);
     free(v);
 }
@@ -279,6 +281,7 @@ void vault_seal(struct vault *v)
     v->ring = NULL;
     v->root = NULL;
     buf_clear(&v->scratch);
+    peek_clear(&v->peek);
     audit_forget(v);
 }
 
