@@ -64,8 +64,8 @@ struct request {
         char name[24];
         char *value;
     } param[REQUEST_PARAMS];
-    int64_t now_ms;            /* wall time */
-    int64_t lease_ms;          /* lease time (base/clock.h): for leases and tokens */
+    int64_t now_ms;   /* wall time */
+    int64_t lease_ms; /* lease time (base/clock.h): for leases and tokens */
 
     /* who */
     struct peer peer;
@@ -96,6 +96,7 @@ struct request {
     int64_t lease_duration;
     bool renewable;
     bool gone;      /* the client hung up */
+    bool partly;    /* turns before this one have done a part of it, which stands */
     unsigned items; /* turn items that will still come back to it */
     void *state;    /* the handler's own, while it waits */
     void (*state_free)(void *state);

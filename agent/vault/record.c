@@ -276,8 +276,9 @@ static int read_found(struct vault *v, enum record_table t, const struct found *
 struct tour {
     record_fn fn;
     void *data;
-    bool pass; /* go on behind a broken row; else it ends the visit */
-    bool park; /* and take it out of the queue */
+    bool pass;                  /* go on behind a broken row; else it ends the visit */
+    bool park;                  /* and take it out of the queue */
+    struct record_slice *slice; /* or NULL */
     size_t broken;
     int64_t shown[SHOWN_ROWS]; /* the first broken ones */
 };
@@ -366,6 +367,7 @@ static int each(struct vault *v, enum record_table t, unsigned op, const uint8_t
                 const int64_t *until, size_t limit, struct tour *to)
 {
     _cleanup_(found_clear) struct found_list l = {0};
+    struct record_slice *slice = to->slice;
     {
         _cleanup_stmt_ sqlite3_stmt *st = NULL;
         int r = store_record_stmt(&v->store, t, op, &st);
@@ -375,9 +377,15 @@ static int each(struct vault *v, enum record_table t, unsigned op, const uint8_t
             store_bind(st, 2, key, VAULT_HASH_LEN);
         if (until)
             sqlite3_bind_int64(st, 2, *until);
+        else
+            sqlite3_bind_int64(st, 3, slice ? slice->after : INT64_MIN);
         r = collect(v, st, limit, &l);
         if (r < 0)
             return r;
+    }
+    if (slice) {
+        slice->more = limit && l.n >= limit;
+        slice->after = l.n ? l.v[l.n - 1].n : slice->after;
     }
     return visit(v, t, &l, to);
 }
@@ -448,6 +456,16 @@ int record_pass(struct vault *v, enum record_table t, size_t limit, record_fn fn
 {
     struct tour to = {.fn = fn, .data = data, .pass = true};
     return passed(&to, each_row(v, t, limit, &to), broken);
+}
+
+int record_pass_slice(struct vault *v, enum record_table t, int slot, const char *value,
+                      struct record_slice *s, record_fn fn, void *data)
+{
+    struct tour to = {.fn = fn, .data = data, .pass = true, .slice = s};
+    if (s->after == 0) /* from the start: whatever number the first row has */
+        s->after = INT64_MIN;
+    return slot < 0 ? each_row(v, t, s->limit, &to)
+                    : each_key(v, t, (unsigned)slot, value, s->limit, &to);
 }
 
 uint64_t record_passed_over(const struct vault *v)

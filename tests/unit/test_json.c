@@ -517,24 +517,37 @@ static int init(_unused_ void **state)
     return 0;
 }
 
+/* A string alone is written as the dump of its value would be, and what is no UTF-8 is refused. */
+static void test_put_text(void **state)
+{
+    const char *const list[] = {"", "plain/path-1", "\"quoted\\",
+                                "tab\t, newline\n, \x01 and \x1f, \x7f",
+                                "caf\xc3\xa9 \xe2\x80\xae \xf0\x9f\x94\x91"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(list); i++) {
+        _cleanup_buf_ struct buf got = BUF_INIT(256), want = BUF_INIT(256);
+        _cleanup_json_ json_t *v = json_string(list[i]);
+        json_put_ascii(&want, v);
+        json_put_text(&got, list[i]);
+        assert_string_equal(buf_str(&got), buf_str(&want));
+        assert_int_equal(buf_error(&got), 0);
+    }
+    _cleanup_buf_ struct buf bad = BUF_INIT(256);
+    json_put_text(&bad, "\xff");
+    assert_int_equal(buf_error(&bad), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepts),
-        cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_duplicate_keys),
-        cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_encoding),
-        cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_reals),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_depth_not_fooled),
-        cmocka_unit_test(test_reason),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_raw_member),
-        cmocka_unit_test(test_raw_member_absent),
-        cmocka_unit_test(test_allocator),
-        cmocka_unit_test(test_nothing_stays),
+        cmocka_unit_test(test_put_text),   cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_refuses),    cmocka_unit_test(test_duplicate_keys),
+        cmocka_unit_test(test_nul),        cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_integers),   cmocka_unit_test(test_reals),
+        cmocka_unit_test(test_depth),      cmocka_unit_test(test_depth_not_fooled),
+        cmocka_unit_test(test_reason),     cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_raw_member), cmocka_unit_test(test_raw_member_absent),
+        cmocka_unit_test(test_allocator),  cmocka_unit_test(test_nothing_stays),
     };
 
     return cmocka_run_group_tests(tests, init, NULL);
