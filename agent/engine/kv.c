@@ -152,8 +152,10 @@ static int exists(struct engine_request *r)
     if (n == 0 || n > KV_KEY_MAX || key[n - 1] == '/')
         return 1; /* refused later */
     _cleanup_buf_ struct buf b = BUF_INIT(ENTRY_VALUE_MAX);
+    _cleanup_json_ json_t *meta = NULL;
     kv_path(path, version == 2 ? "m/" : "d/", key);
-    e = entry_get(r->vault, r->space, path, &b);
+    e = version == 2 ? entry_peek_json(r->vault, r->space, path, &meta)
+                     : entry_get(r->vault, r->space, path, &b);
     return e < 0 ? e : e == 0;
 }
 

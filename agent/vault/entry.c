@@ -457,12 +457,32 @@ static bool too_deep(const json_t *j, unsigned left)
     return false;
 }
 
-int entry_put_json(struct vault *v, const char *space, const char *path, const json_t *value)
+static int put_json(struct vault *v, const char *space, const char *path, const json_t *value,
+                    size_t *len)
 {
     if (!value || too_deep(value, JSON_DEPTH_MAX))
         return -EINVAL;
     _cleanup_buf_ struct buf text = BUF_INIT(ENTRY_VALUE_MAX);
     json_put(&text, value);
     int r = buf_error(&text);
+    *len = text.len;
     return r < 0 ? r : entry_put(v, space, path, text.data, text.len);
+}
+
+int entry_put_json(struct vault *v, const char *space, const char *path, const json_t *value)
+{
+    size_t len;
+    return put_json(v, space, path, value, &len);
+}
+
+int entry_put_peek(struct vault *v, const char *space, const char *path, json_t *value)
+{
+    uint8_t k[VAULT_HASH_LEN];
+    size_t len;
+    int r = put_json(v, space, path, value, &len);
+    if (r < 0 || len > PEEK_BODY_MAX)
+        return r;
+    hash(v, space, path, strlen(path), "", k);
+    peek_keep(&v->peek, k, value);
+    return 0;
 }

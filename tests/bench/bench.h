@@ -27,7 +27,7 @@ struct bench {
 int bench_http(const struct bench *b);     /* SOCKET METHOD PATH [BODY]: the load on the API */
 int bench_constant(const struct bench *b); /* SOCKET: libmicrohttpd answering -b bytes; 3 = not
                                               compiled in */
-int bench_sqlite(const struct bench *b);   /* FILE: commits of -b rows, our store's pragmas */
+int bench_sqlite(const struct bench *b);   /* FILE: commits of -b writes, our store's pragmas */
 int bench_postgres(const struct bench *b); /* CONNINFO GROUP: a lease's SQL by libpq alone */
 int bench_pam(const struct bench *b);      /* FOLDER SERVICE USER auth|account|session */
 int bench_echo(const struct bench *b);     /* SOCKET: connect, a SEQPACKET record there and back */

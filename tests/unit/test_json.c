@@ -537,17 +537,53 @@ static void test_put_text(void **state)
     assert_int_equal(buf_error(&bad), -EINVAL);
 }
 
+/* What is written is what jansson writes, for all that it can hold. */
+static void test_put_is_a_dump(void **state)
+{
+    static const char text[] =
+        "{\"a\":1,\"z\":-9223372036854775808,\"b\":[1.5,1e300,-0.0,true,false,null,[],{}],"
+        "\"caf\\u00e9 \\ud83d\\udd11\":\"\\u202e\\u0001\\\"\\\\/\\n\",\"\":\"plain\"}";
+    char why[96];
+    (void)state;
+    _cleanup_json_ json_t *v = NULL;
+    assert_int_equal(json_parse(text, strlen(text), &v, why, sizeof(why)), 0);
+    for (int ascii = 0; ascii < 2; ascii++) {
+        size_t flags = JSON_COMPACT | (ascii ? JSON_ENSURE_ASCII : 0);
+        char want[512] = "";
+        size_t n = json_dumpb(v, want, sizeof(want) - 1, flags);
+        _cleanup_buf_ struct buf got = BUF_INIT(1024);
+        (ascii ? json_put_ascii : json_put)(&got, v);
+        assert_int_equal(got.len, n);
+        assert_memory_equal(got.data, want, n);
+    }
+    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
+    _cleanup_json_ json_t *deep = json_array();
+    for (int i = 0; i < 600; i++) /* as deep as a cycle would be */
+        deep = json_pack("[o]", deep);
+    json_put(&b, deep);
+    assert_int_equal(buf_error(&b), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_put_text),   cmocka_unit_test(test_accepts),
-        cmocka_unit_test(test_refuses),    cmocka_unit_test(test_duplicate_keys),
-        cmocka_unit_test(test_nul),        cmocka_unit_test(test_encoding),
-        cmocka_unit_test(test_integers),   cmocka_unit_test(test_reals),
-        cmocka_unit_test(test_depth),      cmocka_unit_test(test_depth_not_fooled),
-        cmocka_unit_test(test_reason),     cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_raw_member), cmocka_unit_test(test_raw_member_absent),
-        cmocka_unit_test(test_allocator),  cmocka_unit_test(test_nothing_stays),
+        cmocka_unit_test(test_put_text),
+        cmocka_unit_test(test_put_is_a_dump),
+        cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_duplicate_keys),
+        cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_reals),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_depth_not_fooled),
+        cmocka_unit_test(test_reason),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_raw_member),
+        cmocka_unit_test(test_raw_member_absent),
+        cmocka_unit_test(test_allocator),
+        cmocka_unit_test(test_nothing_stays),
     };
 
     return cmocka_run_group_tests(tests, init, NULL);
