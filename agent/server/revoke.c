@@ -213,6 +213,7 @@ struct revocation {
     struct agent *agent;
     char id[LEASE_ID_MAX];
     enum lease_outcome outcome;
+    bool busy; /* not even tried: many are being revoked at once */
     char error[400];
     json_t *objects;
 };
@@ -237,9 +238,10 @@ static void recorded(void *data, int error)
     if (error) /* the claim runs out, and it is tried again */
         sd_journal_print(LOG_ERR, "lease %s: its revocation could not be recorded: %s", x->id,
                          strerror(-error));
-    tell_waiters(x->id, x->outcome == LEASE_GONE && !error ? NULL
-                        : x->error[0]                      ? x->error
-                                                           : "it could not be recorded");
+    if (!x->busy || error)
+        tell_waiters(x->id, x->outcome == LEASE_GONE && !error ? NULL
+                            : x->error[0]                      ? x->error
+                                                               : "it could not be recorded");
     revocation_free(x);
 }
 
@@ -256,6 +258,7 @@ static void judge(struct revocation *x, const json_t *answer)
         x->outcome = LEASE_GONE;
         return;
     }
+    x->busy = strcmp(kind, "busy") == 0;
     x->outcome = strcmp(kind, "dependent") == 0 ? LEASE_QUARANTINE : LEASE_RETRY;
     snprintf(x->error, sizeof(x->error), "%s", json_str_or(answer, "message", "no reason given"));
     json_t *objects = json_object_get(answer, "objects");

@@ -36,7 +36,8 @@
  *           roles whose comment begins with "countersign instance=<uuid> lease=", by name
  *   forget  {}                                      -> {}   closes idle connections to this db
  *
- * kinds of failure: "unreachable" (no connection, or it broke: worth trying again), "denied" (the
+ * kinds of failure: "unreachable" (no connection, or it broke: worth trying again), "busy" (not even
+ * tried: too many requests wait already), "denied" (the
  * server refused our login or right), "timeout", "dependent" (objects depend on the role: it stays,
  * NOLOGIN; "objects": ["…", …] lists them), "gone", "statement" (the SQL failed; sqlstate), "invalid"
  * (the request itself). Messages never hold the password or the verifier. */
