@@ -255,8 +255,9 @@ static void send_frame(struct link *l, struct call *c, const json_t *frame)
         return;
     }
     if (send(l->fd, text.data, text.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        fail_later(c, "unreachable",
-                   errno == EAGAIN ? "the connector is busy" : "the connector went away");
+        fail_later(c, errno == EAGAIN ? "busy" : "unreachable",
+                   errno == EAGAIN ? "too many requests wait for the connector"
+                                   : "the connector went away");
 }
 
 int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)
@@ -282,7 +283,7 @@ int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)
         p = &(*p)->next;
     *p = c;
     if (++l->n_calls > LINK_PENDING_MAX)
-        fail_later(c, "unreachable", "too many requests wait for the connector");
+        fail_later(c, "busy", "too many requests wait for the connector");
     else
         send_frame(l, c, frame);
     json_decref(frame);
