@@ -343,7 +343,9 @@ int route_lease_revoke(struct request *r)
 
 /* Leases may be very many, and each is a row to be rewritten: a slice of them a turn, so that
  * logins between two turns need not wait for all of them. */
-#define SLICE 500
+#define SLICE 100
+#define PAUSE_US                                                                                   \
+    1000 /* between two slices: turns that follow at once go before all else that waits */
 
 struct purge {
     int (*some)(struct leases *l, const char *of, const char *reason, int64_t now_ms,
@@ -355,17 +357,28 @@ struct purge {
     struct record_slice slice;
     json_t *found; /* ids of the last slice, when somebody waits for them */
     struct waiter *waiter;
+    sd_event_source *pause;
 };
 
 static void purge_free(void *data)
 {
     struct purge *p = data;
+    sd_event_source_disable_unref(p->pause);
     revoke_wait_free(p->waiter);
     json_decref(p->found);
     free(p);
 }
 
 static int purge_some(struct request *r);
+
+static int on_pause(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    struct request *r = data;
+    struct purge *p = r->state;
+    p->pause = sd_event_source_disable_unref(p->pause);
+    request_resume(r, purge_some);
+    return 0;
+}
 
 /* After the commit of a slice. */
 static void purge_on(void *data)
@@ -377,9 +390,10 @@ static void purge_on(void *data)
         revoke_wait_add(p->waiter, p->found);
         (void)json_array_clear(p->found);
     }
-    if (p->slice.more)
+    if (p->slice.more && sd_event_add_time_relative(r->agent->loop, &p->pause, CLOCK_MONOTONIC,
+                                                    PAUSE_US, 0, on_pause, r) < 0)
         request_resume(r, purge_some);
-    else
+    else if (!p->slice.more)
         revoke_wait_close(p->waiter);
 }
 

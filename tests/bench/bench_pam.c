@@ -147,6 +147,7 @@ int bench_echo(const struct bench *b)
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     snprintf(a.sun_path, sizeof(a.sun_path), "%s", b->arg[0]);
+    (void)unlink(a.sun_path); /* of the round before */
     if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 128) < 0)
         return bench_failed(b->arg[0]);
     pid_t child = fork();
