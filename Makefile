@@ -67,6 +67,7 @@ CONNECTOR_SRC := $(call src,agent/connector)
 CLI_SRC := $(call src,agent/cli)
 PAM_SRC := $(call src,pam)
 UNIT_SRC := $(call src,tests/unit)
+BENCH_SRC := $(call src,tests/bench)
 
 LIBS_AGENT := -lsystemd -lsqlite3 -lsodium -ljansson -loath -lpthread
 LIBS_CONNECTOR := -lpq -lsodium -ljansson -lsystemd
@@ -93,6 +94,7 @@ help:
 	@echo 'make check-durability  1,000 rounds of power cuts (ROUNDS=n, SEED=n)'
 	@echo 'make check-crash  every crash point of every operation, at every passing'
 	@echo 'make check-nth  every call that can fail, in every operation'
+	@echo 'make bench      measure the speed, beside the bare limits (BENCH=kv-read: one group)'
 	@echo 'make deps       as root: install the Debian packages that are missing'
 	@echo 'make install    install (DESTDIR, PREFIX are honoured)'
 	@echo 'make format     lay out the sources with clang-format'
@@ -162,6 +164,14 @@ TOOLS := $(addprefix $(B)/,frame-client raw-client memory-search)
 $(TOOLS): $(B)/%: $(B)/tests/lib/%.o
 	$(LINK) $^
 
+# What measures; the one peer that is not needed to build or test is measured where it is installed.
+MICROHTTPD := $(wildcard /usr/include/microhttpd.h)
+$(B)/tests/bench/bench_constant.o: ALL_CFLAGS += $(if $(MICROHTTPD),-DBENCH_MICROHTTPD)
+$(B)/bench: $(call obj,$(BENCH_SRC)) $(B)/libagent.a
+	$(LINK) $^ $(LIBS_AGENT) -lpq -lpam -lm $(if $(MICROHTTPD),-lmicrohttpd)
+.PHONY: bench-program
+bench-program: $(B)/bench
+
 # What makes things fail around the real programs: at named points, or at the nth call (tests/trial/).
 TRIAL_COMMON := $(call obj,$(addprefix tests/trial/,agent.c client.c ops.c pam.c))
 # A release has no fault points; the sanitizers have an allocator of their own.
@@ -199,7 +209,7 @@ $(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(LINK) -fsanitize=fuzzer $(FUZZ_LINK)
 
 .PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS) $(B)/countersignd-next $(B)/wrong-clock.so $(TRIALS)
+test-programs: $(UNIT_TESTS) $(REPLAYS) $(TOOLS) $(B)/countersignd-next $(B)/wrong-clock.so $(TRIALS) $(B)/bench
 
 .PHONY: fuzz-programs
 fuzz-programs: $(FUZZERS)
@@ -245,6 +255,12 @@ check-crash:
 check-nth:
 	@$(MAKE) --no-print-directory -j2 FLAVOR=check all test-programs
 	@TRIAL_SECONDS=$(SECONDS) TRIAL_SEED=$(SEED) tests/run-check build/check --scenario 61-nth-failure
+# The figures beside their bare limits, in one table. BENCH='kv-read pam' measures those groups only.
+.PHONY: bench
+bench:
+	@packaging/install-deps bench-depends || echo 'bench: going on without what is missing'
+	@$(MAKE) --no-print-directory -j2 FLAVOR=release all bench-program
+	@tests/bench/run build/release $(BENCH)
 
 .PHONY: demo
 demo:

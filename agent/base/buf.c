@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST_CAP 64
+#define FIRST_CAP 256
 
 void buf_clear(struct buf *b)
 {
@@ -54,7 +54,7 @@ static int grow(struct buf *b, size_t n)
         return b->error = -ENOMEM;
     if (b->len > 0)
         memcpy(data, b->data, b->len);
-    memset(data + b->len, 0, cap - b->len);
+    data[b->len] = '\0';
     mem_free(b->data, b->cap);
     b->data = data;
     b->cap = cap;
@@ -87,10 +87,12 @@ uint8_t *buf_extend(struct buf *b, size_t n)
 
 void buf_put(struct buf *b, const void *p, size_t n)
 {
-    uint8_t *to = buf_extend(b, n);
-
-    if (to && n > 0)
-        memcpy(to, p, n);
+    if (grow(b, n) < 0)
+        return;
+    if (n > 0)
+        memcpy(b->data + b->len, p, n);
+    b->len += n;
+    b->data[b->len] = '\0';
 }
 
 void buf_puts(struct buf *b, const char *s)
@@ -101,6 +103,21 @@ void buf_puts(struct buf *b, const char *s)
 void buf_putc(struct buf *b, char c)
 {
     buf_put(b, &c, 1);
+}
+
+void buf_put_dec(struct buf *b, int64_t v)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+
+    if (v < 0)
+        buf_putc(b, '-');
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    buf_put(b, digits + at, sizeof(digits) - at);
 }
 
 void buf_putf(struct buf *b, const char *fmt, ...)

@@ -41,6 +41,8 @@ char *buf_steal(struct buf *b);
 void buf_put(struct buf *b, const void *p, size_t n);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
+/* As "%lld" does it, for what is written with every request. */
+void buf_put_dec(struct buf *b, int64_t v);
 void buf_putf(struct buf *b, const char *fmt, ...) _printf_(2, 3);
 /* Little-endian integers. */
 void buf_put_u8(struct buf *b, uint8_t v);

@@ -10,6 +10,7 @@
 #define STRING_MAX 4096
 #define STATEMENT_MAX (64 * 1024)
 #define ITEMS_MAX 1024
+#define WRITE_DEPTH_MAX 512
 
 /* --- Wiping memory for jansson ------------------------------------------------------------------
  */
@@ -58,23 +59,134 @@ static int put_piece(const char *p, size_t n, void *b)
     return buf_error(b) < 0 ? -1 : 0;
 }
 
-static void put(struct buf *b, const json_t *v, size_t flags)
+/* What we leave to jansson: reals, and strings that become \\uXXXX. */
+static void put_by_jansson(struct buf *b, const json_t *v, bool ascii)
+{
+    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | (ascii ? JSON_ENSURE_ASCII : 0);
+
+    if (!b->error && json_dump_callback(v, put_piece, b, flags) < 0 && !b->error)
+        b->error = v ? -ENOMEM : -EINVAL;
+}
+
+/* How many bytes from s on stand for themselves. */
+static size_t plain_len(const char *s, size_t n, bool ascii)
+{
+    size_t i = 0;
+
+    while (i < n && (unsigned char)s[i] >= ' ' && s[i] != '"' && s[i] != '\\' &&
+           (!ascii || (unsigned char)s[i] < 0x80))
+        i++;
+    return i;
+}
+
+static void put_string(struct buf *b, const json_t *v, bool ascii)
+{
+    const char *s = json_string_value(v);
+    size_t n = json_string_length(v);
+
+    if (plain_len(s, n, ascii) < n) {
+        put_by_jansson(b, v, ascii);
+        return;
+    }
+    buf_putc(b, '"');
+    buf_put(b, s, n);
+    buf_putc(b, '"');
+}
+
+static void put_value(struct buf *b, const json_t *v, bool ascii, unsigned depth);
+
+static void put_key(struct buf *b, const char *key, bool ascii)
+{
+    size_t n = strlen(key);
+
+    if (plain_len(key, n, ascii) == n) {
+        buf_putc(b, '"');
+        buf_put(b, key, n);
+        buf_putc(b, '"');
+        return;
+    }
+    _cleanup_json_ json_t *v = json_string(key);
+    put_by_jansson(b, v, ascii);
+}
+
+static void put_object(struct buf *b, const json_t *v, bool ascii, unsigned depth)
+{
+    json_t *o = (json_t *)(uintptr_t)v; /* its iterators want it so */
+
+    buf_putc(b, '{');
+    for (void *at = json_object_iter(o), *first = at; at; at = json_object_iter_next(o, at)) {
+        if (at != first)
+            buf_putc(b, ',');
+        put_key(b, json_object_iter_key(at), ascii);
+        buf_putc(b, ':');
+        put_value(b, json_object_iter_value(at), ascii, depth);
+    }
+    buf_putc(b, '}');
+}
+
+static void put_array(struct buf *b, const json_t *v, bool ascii, unsigned depth)
+{
+    buf_putc(b, '[');
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        if (i > 0)
+            buf_putc(b, ',');
+        put_value(b, json_array_get(v, i), ascii, depth);
+    }
+    buf_putc(b, ']');
+}
+
+/* By hand and not by json_dump_callback(), which has a look-out for cycles at each value and a call
+ * for each comma: this is what each request and each lease is written with. A cycle ends at the
+ * depth. */
+static void put_value(struct buf *b, const json_t *v, bool ascii, unsigned depth)
 {
     if (b->error)
         return;
-    if (json_dump_callback(v, put_piece, b, JSON_COMPACT | JSON_ENCODE_ANY | flags) < 0 &&
-        !b->error)
-        b->error = v ? -ENOMEM : -EINVAL;
+    if (!v || depth >= WRITE_DEPTH_MAX) {
+        b->error = -EINVAL;
+        return;
+    }
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        put_object(b, v, ascii, depth + 1);
+        return;
+    case JSON_ARRAY:
+        put_array(b, v, ascii, depth + 1);
+        return;
+    case JSON_STRING:
+        put_string(b, v, ascii);
+        return;
+    case JSON_INTEGER:
+        buf_put_dec(b, json_integer_value(v));
+        return;
+    case JSON_TRUE:
+        buf_puts(b, "true");
+        return;
+    case JSON_FALSE:
+        buf_puts(b, "false");
+        return;
+    case JSON_NULL:
+        buf_puts(b, "null");
+        return;
+    case JSON_REAL:
+        put_by_jansson(b, v, ascii);
+        return;
+    }
 }
 
 void json_put(struct buf *b, const json_t *v)
 {
-    put(b, v, 0);
+    put_value(b, v, false, 0);
 }
 
 void json_put_ascii(struct buf *b, const json_t *v)
 {
-    put(b, v, JSON_ENSURE_ASCII);
+    put_value(b, v, true, 0);
+}
+
+void json_put_text(struct buf *b, const char *s)
+{
+    put_key(b, s, true);
 }
 
 /* --- Checking against a schema ------------------------------------------------------------------

@@ -30,6 +30,10 @@ void json_put(struct buf *b, const json_t *v);
  * which C1 and bidirectional controls in a name would steer. */
 void json_put_ascii(struct buf *b, const json_t *v);
 
+/* Appends one string as json_put_ascii() would (-EINVAL when it is not UTF-8), without making a
+ * value of it: for what is written with every request. */
+void json_put_text(struct buf *b, const char *s);
+
 /* Finds the exact bytes of the value of a top-level key in an object that json_parse() accepted
  * ("the validated original bytes"). 0, or -ENOENT. Points into text. */
 int json_raw_member(const char *text, size_t n, const char *key, const char **p, size_t *len);

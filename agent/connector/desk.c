@@ -518,7 +518,7 @@ static int add_job(struct desk *d, struct frame *f)
     if (!db)
         return -ENOMEM;
     if (d->jobs >= DESK_JOBS_MAX || db->waiting >= DESK_QUEUE_MAX) {
-        refuse(d, f->id, FAILURE_UNREACHABLE, "busy: too many requests are waiting");
+        refuse(d, f->id, FAILURE_BUSY, "too many requests are waiting for this database");
         return 0;
     }
     j = job_new(f, d->event, &job_events, db);

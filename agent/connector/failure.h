@@ -8,6 +8,7 @@
 #include "base/mem.h"
 
 #define FAILURE_UNREACHABLE "unreachable"
+#define FAILURE_BUSY "busy"
 #define FAILURE_DENIED "denied"
 #define FAILURE_TIMEOUT "timeout"
 #define FAILURE_DEPENDENT "dependent"

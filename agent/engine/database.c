@@ -46,6 +46,7 @@ int database_failed(struct engine_request *r, const char *name, const json_t *an
         int status;
     } row[] = {
         {"unreachable", "can't be reached", "try again when it is up", 502},
+        {"busy", "has too many requests waiting", "try again", 502},
         {"timeout", "did not answer in time", "try again", 502},
         {"denied", "refused the agent's account", "check its password and what it was granted",
          502},

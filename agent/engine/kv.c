@@ -125,9 +125,9 @@ static int dispatch(struct engine_request *r, const struct route *t)
 
 static int mount_version(struct engine_request *r, int *version)
 {
-    _cleanup_buf_ struct buf b = BUF_INIT(16);
-    int e = entry_get(r->vault, r->space, "version", &b);
-    *version = e == 0 && strcmp(buf_str(&b), "2") == 0 ? 2 : 1;
+    _cleanup_json_ json_t *kept = NULL;
+    int e = entry_peek_json(r->vault, r->space, "version", &kept);
+    *version = e == 0 && json_integer_value(kept) == 2 ? 2 : 1;
     return e < 0 ? e : 0;
 }
 
@@ -152,8 +152,10 @@ static int exists(struct engine_request *r)
     if (n == 0 || n > KV_KEY_MAX || key[n - 1] == '/')
         return 1; /* refused later */
     _cleanup_buf_ struct buf b = BUF_INIT(ENTRY_VALUE_MAX);
+    _cleanup_json_ json_t *meta = NULL;
     kv_path(path, version == 2 ? "m/" : "d/", key);
-    e = entry_get(r->vault, r->space, path, &b);
+    e = version == 2 ? entry_peek_json(r->vault, r->space, path, &meta)
+                     : entry_get(r->vault, r->space, path, &b);
     return e < 0 ? e : e == 0;
 }
 

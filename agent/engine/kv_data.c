@@ -58,11 +58,12 @@ static int answer_deleted(struct engine_request *r, const json_t *meta, int64_t 
     return engine_data(r, json_pack("{s:n, s:o}", what, "metadata", describe(meta, n)));
 }
 
-/* The metadata and the number of a version that can be read; *meta NULL: the answer stands in r. */
+/* The metadata (shared: not to be changed) and the number of a version that can be read; *meta
+ * NULL: the answer stands in r. */
 static int find_version(struct engine_request *r, const char *key, int64_t n, const char *what,
                         json_t **meta, int64_t *found)
 {
-    int e = kv_meta_load(r, key, meta);
+    int e = kv_meta_peek(r, key, meta);
     if (e != 0)
         return e < 0 ? e : engine_none(r);
     *found = n ? n : json_int(*meta, "current", 0);
@@ -248,15 +249,16 @@ int kv_data_patch(struct engine_request *r, const char *key)
 {
     struct kv_config c;
     int64_t n;
-    _cleanup_json_ json_t *meta = NULL;
+    _cleanup_json_ json_t *shared = NULL, *meta = NULL;
     int e = check_data(r);
     if (e == 0)
         e = kv_config_load(r, &c);
     if (e == 0)
-        e = find_version(r, key, 0, "data", &meta, &n);
-    if (e != 0 || !meta)
+        e = find_version(r, key, 0, "data", &shared, &n);
+    if (e != 0 || !shared)
         return e < 0 ? e : ENGINE_DONE;
-    e = check_cas(r, &c, meta);
+    meta = json_deep_copy(shared);
+    e = meta ? check_cas(r, &c, meta) : -ENOMEM;
     if (e != 0)
         return e < 0 ? e : ENGINE_DONE;
     _cleanup_buf_ struct buf data = BUF_INIT(4 * ENTRY_VALUE_MAX);

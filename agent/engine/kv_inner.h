@@ -37,7 +37,10 @@ int kv_config_write(struct engine_request *r, const char *key);
  * "cas_required", "delete_after"(s), "custom": {…}|null, "versions": {"N": {"created"(ms),
  * "deleted"(ms, 0 = not; may lie ahead), "destroyed"}}}. */
 int kv_meta_load(struct engine_request *r, const char *key, json_t **out); /* or ENTRY_E_NONE */
-int kv_meta_store(struct engine_request *r, const char *key, const json_t *meta);
+/* The same, to be read only: it is shared (entry_peek_json()). */
+int kv_meta_peek(struct engine_request *r, const char *key, json_t **out);
+/* meta is shared from then on: not to be changed. */
+int kv_meta_store(struct engine_request *r, const char *key, json_t *meta);
 json_t *kv_meta_new(int64_t now_ms);
 /* One version, NULL when it was never there or has been pruned. Borrowed. */
 json_t *kv_meta_version(const json_t *meta, int64_t n);

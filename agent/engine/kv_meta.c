@@ -123,15 +123,28 @@ int kv_config_write(struct engine_request *r, const char *key _unused_)
 int kv_meta_load(struct engine_request *r, const char *key, json_t **out)
 {
     char path[KV_PATH_LEN];
+    _cleanup_json_ json_t *shared = NULL;
     kv_path(path, "m/", key);
-    return entry_get_json(r->vault, r->space, path, out);
+    *out = NULL;
+    int e = entry_peek_json(r->vault, r->space, path, &shared);
+    if (e != 0)
+        return e;
+    *out = json_deep_copy(shared);
+    return *out ? 0 : -ENOMEM;
 }
 
-int kv_meta_store(struct engine_request *r, const char *key, const json_t *meta)
+int kv_meta_peek(struct engine_request *r, const char *key, json_t **out)
 {
     char path[KV_PATH_LEN];
     kv_path(path, "m/", key);
-    return entry_put_json(r->vault, r->space, path, meta);
+    return entry_peek_json(r->vault, r->space, path, out);
+}
+
+int kv_meta_store(struct engine_request *r, const char *key, json_t *meta)
+{
+    char path[KV_PATH_LEN];
+    kv_path(path, "m/", key);
+    return entry_put_peek(r->vault, r->space, path, meta);
 }
 
 json_t *kv_meta_new(int64_t now_ms)

@@ -78,7 +78,7 @@ int token_row_load(struct vault *v, const char *id, struct token *out)
     *out = (struct token){0};
     if (strnlen(id, TOKEN_ID_LEN + 1) != TOKEN_ID_LEN)
         return TOKEN_E_NONE;
-    int r = record_get_json(v, RECORD_TOKEN, id, &o);
+    int r = record_peek_json(v, RECORD_TOKEN, id, &o);
     if (r != 0)
         return r < 0 ? r : TOKEN_E_NONE;
     return from_body(o, out);

@@ -37,6 +37,7 @@
 
 #include "base/effect.h"
 #include "base/json.h"
+#include "vault/record.h"
 #include "vault/vault.h"
 
 #define LEASE_E_NONE 1    /* no such lease */
@@ -111,6 +112,13 @@ int lease_revoke_token(struct leases *l, const char *token_id, const char *reaso
                        size_t *n);
 int lease_revoke_lifetime(struct leases *l, const char *kind, const char *lifetime_id,
                           const char *reason, int64_t now_ms, size_t *n);
+
+/* The first two a slice a turn (struct record_slice), for what may be many thousands: nobody else
+ * is kept waiting for all of them. *n and ids go on counting. */
+int lease_revoke_prefix_some(struct leases *l, const char *prefix, const char *reason,
+                             int64_t now_ms, struct record_slice *s, size_t *n, json_t *ids);
+int lease_revoke_principal_some(struct leases *l, const char *principal, const char *reason,
+                                int64_t now_ms, struct record_slice *s, size_t *n, json_t *ids);
 
 enum lease_outcome {
     LEASE_RETRY = 0,  /* it did not work: again later */

@@ -116,6 +116,25 @@ int lease_revoke_prefix(struct leases *l, const char *prefix, const char *reason
     return record_pass(l->vault, RECORD_LEASE, 0, purge_one, &p, NULL);
 }
 
+int lease_revoke_prefix_some(struct leases *l, const char *prefix, const char *reason,
+                             int64_t now_ms, struct record_slice *s, size_t *n, json_t *ids)
+{
+    struct purge p = {
+        .leases = l, .prefix = prefix, .reason = reason, .now = now_ms, .n = n, .ids = ids};
+    return record_pass_slice(l->vault, RECORD_LEASE, -1, NULL, s, purge_one, &p);
+}
+
+int lease_revoke_principal_some(struct leases *l, const char *principal, const char *reason,
+                                int64_t now_ms, struct record_slice *s, size_t *n, json_t *ids)
+{
+    struct purge p = {.leases = l, .reason = reason, .now = now_ms, .n = n, .ids = ids};
+    s->more = false;
+    if (!principal[0] || strlen(principal) > RECORD_ID_MAX)
+        return 0;
+    return record_pass_slice(l->vault, RECORD_LEASE, LEASE_BY_PRINCIPAL, principal, s, purge_one,
+                             &p);
+}
+
 int lease_revoke_principal(struct leases *l, const char *principal, const char *reason,
                            int64_t now_ms, size_t *n, json_t *ids)
 {

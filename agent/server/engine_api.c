@@ -291,7 +291,10 @@ static int go_on(struct request *r, struct bridge *b, int outcome)
     if (b->leased)
         return hand_over(r, b);
     if (b->er.lease.wanted && !r->errors) {
-        e = make_pending(r, b);
+        if (!b->lease_id[0])
+            e = lease_make_id(r->path, b->lease_id);
+        if (e >= 0)
+            e = make_pending(r, b);
         return e < 0 ? e : hand_over(r, b);
     }
     return 0;
@@ -332,7 +335,7 @@ int route_engine(struct request *r)
                              "there (countersign secrets list)",
                              r->path);
     set_bounds(r, m, &b->er);
-    int e = lease_make_id(r->path, b->lease_id);
+    int e = m->engine->lease_revoke ? lease_make_id(r->path, b->lease_id) : 0;
     if (e == -EMSGSIZE)
         return request_error(r, 400, "the path is too long");
     if (e < 0)

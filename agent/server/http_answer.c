@@ -115,13 +115,19 @@ int http_answer_put(struct http_conn *c, int status, const char *content_type, s
         return buf_error(body);
     buf_clear(&c->out_head);
     c->out_head.max = ANSWER_HEAD_MAX;
-    buf_putf(&c->out_head, "HTTP/1.1 %d %s\r\n", status, reason(status));
+    buf_puts(&c->out_head, "HTTP/1.1 ");
+    buf_put_dec(&c->out_head, status);
+    buf_putc(&c->out_head, ' ');
+    buf_puts(&c->out_head, reason(status));
+    buf_puts(&c->out_head, "\r\n");
     r = put_fields(c, content_type, extra);
     if (r < 0)
         return r;
-    if (status != 204 && status != 304)
-        buf_putf(&c->out_head, "Content-Length: %zu\r\n", len);
-    else if (len > 0)
+    if (status != 204 && status != 304) {
+        buf_puts(&c->out_head, "Content-Length: ");
+        buf_put_dec(&c->out_head, (int64_t)len);
+        buf_puts(&c->out_head, "\r\n");
+    } else if (len > 0)
         return -EINVAL;
     buf_puts(&c->out_head, "Cache-Control: no-store\r\n");
     buf_puts(&c->out_head,

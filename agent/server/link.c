@@ -141,8 +141,9 @@ static void send_frame(struct link *l, struct call *c)
         hold(l, c);
         return;
     }
-    fail_later(c, "unreachable",
-               errno == EAGAIN ? "the connector is busy" : "the connector went away");
+    fail_later(c, errno == EAGAIN ? "busy" : "unreachable",
+               errno == EAGAIN ? "too many requests wait for the connector"
+                               : "the connector went away");
 }
 
 /* --- The connection ------------------------------------------------------------------------------
@@ -344,7 +345,7 @@ int link_call(struct link *l, json_t *frame, link_answer_fn answer, void *data)
     *p = c;
     json_put(&c->frame, frame);
     if (++l->n_calls > LINK_PENDING_MAX)
-        fail_later(c, "unreachable", "too many requests wait for the connector");
+        fail_later(c, "busy", "too many requests wait for the connector");
     else if (buf_error(&c->frame))
         fail_later(c, "invalid", "the request to the connector is too large");
     else

@@ -15,7 +15,7 @@
 struct link;
 
 /* answer is borrowed; when there is none (connector away, queue full, timeout) it is
- * {"ok":false,"kind":"unreachable"|"timeout","message":…}. Called exactly once, from the loop,
+ * {"ok":false,"kind":"unreachable"|"busy"|"timeout","message":…}. Called exactly once, from the loop,
  * never from within link_call(). */
 typedef void (*link_answer_fn)(const json_t *answer, void *data);
 

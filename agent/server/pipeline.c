@@ -53,6 +53,9 @@ static void fail(struct request *r, int error)
     r->data = NULL;
     buf_clear(&r->raw_data);
     r->lease_id[0] = '\0';
+    if (r->partly)
+        text = "the agent failed half way (see its journal); what it did before that stands: send "
+               "the request again";
     (void)request_error(r, status, "%s", text);
 }
 

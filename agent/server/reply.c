@@ -9,6 +9,7 @@
 #include "vault/audit.h"
 
 #define REPLY_MAX (8 * HTTP_BODY_MAX)
+#define LINE_MAX_BYTES (64 * 1024) /* of the audit log */
 
 static const char *verb_name(unsigned verb)
 {
@@ -36,9 +37,23 @@ static int status_of(const struct request *r)
     return 204;
 }
 
-static const char *or_null(const char *s)
+/* A member of the audit line; none without a value. */
+static void put_known(struct buf *b, const char *name, const char *value)
 {
-    return s[0] ? s : NULL;
+    if (!value || !value[0])
+        return;
+    buf_puts(b, ",\"");
+    buf_puts(b, name);
+    buf_puts(b, "\":");
+    json_put_text(b, value);
+}
+
+static void put_number(struct buf *b, const char *name, int64_t value)
+{
+    buf_puts(b, ",\"");
+    buf_puts(b, name);
+    buf_puts(b, "\":");
+    buf_put_dec(b, value);
 }
 
 int pipeline_audit(struct request *r)
@@ -49,17 +64,25 @@ int pipeline_audit(struct request *r)
         return 0;
     /* What a 400 says may quote the body, which never goes into the log. */
     const json_t *first = status_of(r) == 400 ? NULL : json_array_get(r->errors, 0);
-    _cleanup_json_ json_t *fields = json_pack(
-        "{s:s, s:s, s:s, s:s*, s:I, s:I, s:s*, s:s*, s:o*, s:s*, s:s*, s:s*, s:s*, s:s*, s:i, "
-        "s:s*}",
-        "request", r->id, "operation", verb_name(r->verb), "path", r->path, "principal",
-        or_null(r->principal), "uid", r->peer.known ? (json_int_t)r->peer.uid : -1, "pid",
-        (json_int_t)r->peer.pid, "program", or_null(r->peer.comm), "unit", or_null(r->peer.unit),
-        "check", r->check ? json_true() : NULL, "session", r->has_session ? r->session.id : NULL,
-        "binding", or_null(r->decision.binding), "policy", or_null(r->decision.policy), "lease",
-        or_null(r->lease_id), "issued", json_string_value(json_object_get(r->auth, "accessor")),
-        "status", status_of(r), "error", json_string_value(first));
-    int e = fields ? audit_append(r->agent->vault, "request", fields) : -ENOMEM;
+    _cleanup_buf_ struct buf b = BUF_INIT(LINE_MAX_BYTES);
+    put_known(&b, "request", r->id);
+    put_known(&b, "operation", verb_name(r->verb));
+    put_known(&b, "path", r->path);
+    put_known(&b, "principal", r->principal);
+    put_number(&b, "uid", r->peer.known ? (int64_t)r->peer.uid : -1);
+    put_number(&b, "pid", (int64_t)r->peer.pid);
+    put_known(&b, "program", r->peer.comm);
+    put_known(&b, "unit", r->peer.unit);
+    if (r->check)
+        buf_puts(&b, ",\"check\":true");
+    put_known(&b, "session", r->has_session ? r->session.id : NULL);
+    put_known(&b, "binding", r->decision.binding);
+    put_known(&b, "policy", r->decision.policy);
+    put_known(&b, "lease", r->lease_id);
+    put_known(&b, "issued", json_string_value(json_object_get(r->auth, "accessor")));
+    put_number(&b, "status", status_of(r));
+    put_known(&b, "error", json_string_value(first));
+    int e = audit_append_text(r->agent->vault, "request", &b);
     return e < 0 || request_refused(r) ? e : polling_told(r);
 }
 
@@ -68,7 +91,9 @@ int pipeline_audit(struct request *r)
 
 static void put_member(struct buf *b, const char *name, const json_t *value)
 {
-    buf_putf(b, ",\"%s\":", name);
+    buf_puts(b, ",\"");
+    buf_puts(b, name);
+    buf_puts(b, "\":");
     if (value)
         json_put(b, value);
     else
@@ -83,15 +108,6 @@ static void put_data(struct buf *b, const struct request *r)
         return;
     }
     put_member(b, "data", r->data);
-}
-
-static void put_text(struct buf *b, const char *s)
-{
-    _cleanup_json_ json_t *v = json_string(s);
-    if (v)
-        json_put(b, v);
-    else
-        b->error = -ENOMEM;
 }
 
 /* Whether the envelope has a member of this name itself. */
@@ -116,7 +132,7 @@ static void put_top_level(struct buf *b, const struct request *r)
         if (in_envelope(key))
             continue;
         buf_putc(b, ',');
-        put_text(b, key);
+        json_put_text(b, key);
         buf_putc(b, ':');
         json_put(b, value);
     }
@@ -124,10 +140,13 @@ static void put_top_level(struct buf *b, const struct request *r)
 
 static void put_envelope(struct buf *b, const struct request *r)
 {
-    buf_putf(b, "{\"request_id\":\"%s\",\"lease_id\":", r->id);
-    put_text(b, r->lease_id);
-    buf_putf(b, ",\"renewable\":%s,\"lease_duration\":%lld", r->renewable ? "true" : "false",
-             (long long)r->lease_duration);
+    buf_puts(b, "{\"request_id\":\"");
+    buf_puts(b, r->id);
+    buf_puts(b, "\",\"lease_id\":");
+    json_put_text(b, r->lease_id);
+    buf_puts(b, r->renewable ? ",\"renewable\":true" : ",\"renewable\":false");
+    buf_puts(b, ",\"lease_duration\":");
+    buf_put_dec(b, r->lease_duration);
     put_data(b, r);
     buf_puts(b, ",\"wrap_info\":null");
     put_member(b, "warnings", r->warnings);

@@ -107,6 +107,7 @@ struct request {
     bool renewable;
     const char *content_type; /* not NULL: raw_data is the whole body, of this type */
     bool gone;                /* the client hung up */
+    bool partly;              /* turns before this one have done a part of it, which stands */
     unsigned items;           /* turn items that will still come back to it */
     void *state;              /* the handler's own, while it waits */
     void (*state_free)(void *state);

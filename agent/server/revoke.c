@@ -21,20 +21,21 @@
 struct waiter {
     struct waiter *next;
     struct request *request;
-    json_t *ids; /* those not gone yet */
+    json_t *ids; /* those not gone yet: an object as a set, since they may be very many */
     sd_event_source *deadline;
+    bool linked; /* from the commit of the first ids until it is told */
+    bool closed; /* no more ids come */
     char error[LEASE_ID_MAX + 600];
 };
 
-/* Linked from the commit of its turn until it is told. */
 static struct waiter *waiters;
 
 #define WAIT_MS 60000
 
-static int answer_waiter(struct request *r)
+/* The answer stands in the request already. */
+static int answer_waiter(struct request *r _unused_)
 {
-    struct waiter *w = r->state;
-    return w->error[0] ? request_error(r, 502, "%s", w->error) : 0;
+    return 0;
 }
 
 static void unlink_waiter(struct waiter *w)
@@ -44,34 +45,46 @@ static void unlink_waiter(struct waiter *w)
         p = &(*p)->next;
     if (*p)
         *p = w->next;
+    w->linked = false;
 }
 
-static void waiter_free(void *data)
+void revoke_wait_free(struct waiter *w)
 {
-    struct waiter *w = data;
+    if (!w)
+        return;
     unlink_waiter(w);
     sd_event_source_disable_unref(w->deadline);
     json_decref(w->ids);
     free(w);
 }
 
+static void waiter_free(void *data)
+{
+    revoke_wait_free(data);
+}
+
+/* While ids are still to come, the error is kept for the end. */
 static void tell(struct waiter *w, const char *id, const char *error)
 {
-    unlink_waiter(w);
-    w->deadline = sd_event_source_disable_unref(w->deadline);
-    if (error)
+    if (error && !w->error[0])
         snprintf(
             w->error, sizeof(w->error),
             "%s is recorded as revoked, but it is not gone yet: %s. It is tried again until it "
             "is; see: countersign lease list",
             id, error);
+    if (!w->closed)
+        return;
+    unlink_waiter(w);
+    w->deadline = sd_event_source_disable_unref(w->deadline);
+    if (w->error[0])
+        (void)request_error(w->request, 502, "%s", w->error);
     request_resume(w->request, answer_waiter);
 }
 
 static const char *first_id(const struct waiter *w)
 {
-    const char *id = json_string_value(json_array_get(w->ids, 0));
-    return id ? id : "a lease";
+    void *first = json_object_iter(w->ids);
+    return first ? json_object_iter_key(first) : "a lease";
 }
 
 static int on_wait_over(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
@@ -81,51 +94,96 @@ static int on_wait_over(sd_event_source *s _unused_, uint64_t usec _unused_, voi
     return 0;
 }
 
-static void start_waiting(void *data)
+struct waiter *revoke_wait_open(struct request *r)
 {
-    struct waiter *w = data;
-    w->next = waiters;
-    waiters = w;
-    if (sd_event_add_time_relative(w->request->agent->loop, &w->deadline, CLOCK_MONOTONIC,
-                                   WAIT_MS * 1000ULL, 0, on_wait_over, w) < 0)
+    struct waiter *w = calloc(1, sizeof(*w));
+    if (!w)
+        return NULL;
+    w->request = r;
+    w->ids = json_object();
+    if (!w->ids) {
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void revoke_wait_add(struct waiter *w, const json_t *ids)
+{
+    json_t *id;
+    size_t i;
+    if (!w->linked) {
+        w->next = waiters;
+        waiters = w;
+        w->linked = true;
+    }
+    json_array_foreach(ids, i, id)
+    {
+        if (json_object_set_new(w->ids, json_string_value(id), json_true()) < 0)
+            tell(w, json_string_value(id), "the agent is out of memory");
+    }
+}
+
+void revoke_wait_close(struct waiter *w)
+{
+    w->closed = true;
+    if (w->error[0] || json_object_size(w->ids) == 0)
+        tell(w, first_id(w), NULL);
+    else if (sd_event_add_time_relative(w->request->agent->loop, &w->deadline, CLOCK_MONOTONIC,
+                                        WAIT_MS * 1000ULL, 0, on_wait_over, w) < 0)
         tell(w, first_id(w), "the agent is out of memory");
 }
 
+/* Those that are still collecting come back by themselves, and are answered then. */
 void revoke_forget_waiters(void)
 {
-    while (waiters)
-        tell(waiters, first_id(waiters), "the agent was sealed");
+    while (waiters) {
+        struct waiter *w = waiters;
+        if (w->closed)
+            tell(w, first_id(w), "the agent was sealed");
+        else
+            unlink_waiter(w);
+    }
+}
+
+struct start {
+    struct waiter *waiter;
+    json_t *ids;
+};
+
+static void start_free(void *data)
+{
+    struct start *s = data;
+    json_decref(s->ids);
+    free(s);
+}
+
+static void start_waiting(void *data)
+{
+    struct start *s = data;
+    revoke_wait_add(s->waiter, s->ids);
+    revoke_wait_close(s->waiter);
+    start_free(s);
 }
 
 int revoke_wait(struct request *r, const json_t *ids)
 {
-    struct waiter *w = calloc(1, sizeof(*w));
-    if (!w)
-        return -ENOMEM;
-    w->request = r;
-    w->ids = json_copy((json_t *)(uintptr_t)ids);
-    if (!w->ids) {
-        free(w);
+    struct start *s = calloc(1, sizeof(*s));
+    struct waiter *w = s ? revoke_wait_open(r) : NULL;
+    if (!w) {
+        free(s);
         return -ENOMEM;
     }
+    *s = (struct start){.waiter = w, .ids = json_copy((json_t *)(uintptr_t)ids)};
     if (r->state && r->state_free)
         r->state_free(r->state);
     r->state = w;
     r->state_free = waiter_free;
-    int e = effects_push(turn_effects(r->agent->turn), start_waiting, NULL, w);
+    int e =
+        s->ids ? effects_push(turn_effects(r->agent->turn), start_waiting, start_free, s) : -ENOMEM;
+    if (e < 0)
+        start_free(s);
     return e < 0 ? e : REQUEST_WAIT;
-}
-
-static bool remove_id(json_t *ids, const char *id)
-{
-    json_t *one;
-    size_t i;
-    json_array_foreach(ids, i, one)
-    {
-        if (strcmp(json_string_value(one), id) == 0)
-            return json_array_remove(ids, i) == 0;
-    }
-    return false;
 }
 
 /* Tells the waiters of a lease what became of it: gone (error NULL), or why it is not yet. */
@@ -133,7 +191,7 @@ static void tell_waiters(const char *id, const char *error)
 {
     for (struct waiter *w = waiters, *next; w; w = next) {
         next = w->next;
-        if (remove_id(w->ids, id) && (error || json_array_size(w->ids) == 0))
+        if (json_object_del(w->ids, id) == 0 && (error || json_object_size(w->ids) == 0))
             tell(w, id, error);
     }
 }
@@ -162,6 +220,7 @@ struct revocation {
     struct agent *agent;
     char id[LEASE_ID_MAX];
     enum lease_outcome outcome;
+    bool busy; /* not even tried: many are being revoked at once */
     char error[400];
     int64_t tried; /* attempts before this one */
     json_t *objects;
@@ -208,9 +267,10 @@ static void recorded(void *data, int error)
     if (error) /* the claim runs out, and it is tried again */
         sd_journal_print(LOG_ERR, "lease %s: its revocation could not be recorded: %s", x->id,
                          strerror(-error));
-    tell_waiters(x->id, x->outcome == LEASE_GONE && !error ? NULL
-                        : x->error[0]                      ? x->error
-                                                           : "it could not be recorded");
+    if (!x->busy || error)
+        tell_waiters(x->id, x->outcome == LEASE_GONE && !error ? NULL
+                            : x->error[0]                      ? x->error
+                                                               : "it could not be recorded");
     revocation_free(x);
 }
 
@@ -229,6 +289,7 @@ static void judge(struct revocation *x, const json_t *answer)
         x->outcome = LEASE_GONE;
         return;
     }
+    x->busy = strcmp(kind, "busy") == 0;
     x->outcome = strcmp(kind, "dependent") == 0 ? LEASE_QUARANTINE : LEASE_RETRY;
     snprintf(x->error, sizeof(x->error), "%s", json_str_or(answer, "message", "no reason given"));
     json_t *objects = json_object_get(answer, "objects");

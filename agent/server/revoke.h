@@ -12,6 +12,15 @@ void revoke_start(const char *id, const json_t *lease, void *data);
  * when one can't be yet, or after a minute, with 502 and the reason (it goes on by itself). Returns
  * REQUEST_WAIT or -errno. */
 int revoke_wait(struct request *r, const json_t *ids);
+/* The same for a request that goes over several turns and finds the leases bit by bit, while the
+ * first of them may be gone already: add() and close() from effects, the request being in no turn
+ * and owning the waiter (free() with its state). After close() it is resumed as by revoke_wait().
+ */
+struct waiter;
+struct waiter *revoke_wait_open(struct request *r); /* NULL: no memory */
+void revoke_wait_add(struct waiter *w, const json_t *ids);
+void revoke_wait_close(struct waiter *w);
+void revoke_wait_free(struct waiter *w);
 /* Sealing: who waits is answered. */
 void revoke_forget_waiters(void);
 /* In a turn: the lease's row was dropped; who waits for it is told after the commit. 0 or -ENOMEM.

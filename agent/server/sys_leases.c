@@ -332,13 +332,10 @@ static bool wants_sync(const struct request *r)
 }
 
 /* Without sync the answer means: recorded and under way. With it: gone, or why not yet. */
-static int revoked(struct request *r, json_t *ids, json_t *data)
+static int revoked(struct request *r, const json_t *ids)
 {
-    if (data && request_data(r, data) < 0)
-        return -ENOMEM;
-    if (!data)
-        r->status = 204;
-    return wants_sync(r) && json_array_size(ids) > 0 ? revoke_wait(r, ids) : 0;
+    r->status = 204;
+    return wants_sync(r) ? revoke_wait(r, ids) : 0;
 }
 
 int route_lease_revoke(struct request *r)
@@ -361,22 +358,112 @@ int route_lease_revoke(struct request *r)
     if (e < 0)
         return e;
     _cleanup_json_ json_t *ids = json_pack("[O]", json_object_get(l, "id"));
-    return ids ? revoked(r, ids, NULL) : -ENOMEM;
+    return ids ? revoked(r, ids) : -ENOMEM;
+}
+
+/* Leases may be very many, and each is a row to be rewritten: a slice of them a turn, so that
+ * logins between two turns need not wait for all of them. */
+#define SLICE 100
+#define PAUSE_US                                                                                   \
+    1000 /* between two slices: turns that follow at once go before all else that waits */
+
+struct purge {
+    int (*some)(struct leases *l, const char *of, const char *reason, int64_t now_ms,
+                struct record_slice *s, size_t *n, json_t *ids);
+    char of[2200]; /* a prefix or a principal */
+    char reason[700];
+    bool counts; /* the answer says how many */
+    size_t n;
+    struct record_slice slice;
+    json_t *found; /* ids of the last slice, when somebody waits for them */
+    struct waiter *waiter;
+    sd_event_source *pause;
+};
+
+static void purge_free(void *data)
+{
+    struct purge *p = data;
+    sd_event_source_disable_unref(p->pause);
+    revoke_wait_free(p->waiter);
+    json_decref(p->found);
+    free(p);
+}
+
+static int purge_some(struct request *r);
+
+static int on_pause(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    struct request *r = data;
+    struct purge *p = r->state;
+    p->pause = sd_event_source_disable_unref(p->pause);
+    request_resume(r, purge_some);
+    return 0;
+}
+
+/* After the commit of a slice. */
+static void purge_on(void *data)
+{
+    struct request *r = data;
+    struct purge *p = r->state;
+    r->partly = true;
+    if (p->waiter) {
+        revoke_wait_add(p->waiter, p->found);
+        (void)json_array_clear(p->found);
+    }
+    if (p->slice.more && sd_event_add_time_relative(r->agent->loop, &p->pause, CLOCK_MONOTONIC,
+                                                    PAUSE_US, 0, on_pause, r) < 0)
+        request_resume(r, purge_some);
+    else if (!p->slice.more)
+        revoke_wait_close(p->waiter);
+}
+
+static int purge_answer(struct request *r, const struct purge *p)
+{
+    r->status = p->counts ? 0 : 204;
+    return p->counts ? request_data(r, json_pack("{s:I}", "revoked", (json_int_t)p->n)) : 0;
+}
+
+static int purge_some(struct request *r)
+{
+    struct purge *p = r->state;
+    int e = p->some(r->agent->leases, p->of, p->reason, r->lease_ms, &p->slice, &p->n, p->found);
+    if (e >= 0 && !p->slice.more)
+        e = purge_answer(r, p);
+    if (e < 0 || (!p->slice.more && !p->waiter))
+        return e < 0 ? e : 0;
+    e = effects_push(turn_effects(r->agent->turn), purge_on, NULL, r);
+    return e < 0 ? e : REQUEST_WAIT;
+}
+
+static int purge_begin(struct request *r, const char *of, struct purge **out)
+{
+    struct purge *p = calloc(1, sizeof(*p));
+    *out = p;
+    if (!p)
+        return -ENOMEM;
+    r->state = p;
+    r->state_free = purge_free;
+    p->slice.limit = SLICE;
+    if (snprintf(p->of, sizeof(p->of), "%s", of) >= (int)sizeof(p->of))
+        return request_error(r, 400, "the path is too long") < 0 ? -ENOMEM : 1;
+    if (!wants_sync(r))
+        return 0;
+    p->found = json_array();
+    p->waiter = revoke_wait_open(r);
+    return p->found && p->waiter ? 0 : -ENOMEM;
 }
 
 int route_lease_revoke_prefix(struct request *r)
 {
-    char reason[400];
-    size_t n = 0;
-    int held = hold_refuse(r);
-    if (held != 0)
-        return held < 0 ? held : 0;
-    snprintf(reason, sizeof(reason), "revoked by %s", r->principal);
-    _cleanup_json_ json_t *ids = json_array();
-    int e = ids ? lease_revoke_prefix(r->agent->leases, request_param(r, "path"), reason,
-                                      r->lease_ms, &n, ids)
-                : -ENOMEM;
-    return e < 0 ? e : revoked(r, ids, NULL);
+    struct purge *p;
+    int e = hold_refuse(r);
+    if (e == 0)
+        e = purge_begin(r, request_param(r, "path"), &p);
+    if (e != 0)
+        return e < 0 ? e : 0;
+    p->some = lease_revoke_prefix_some;
+    snprintf(p->reason, sizeof(p->reason), "revoked by %s", r->principal);
+    return purge_some(r);
 }
 
 static int forget_lease(const json_t *l, void *data)
@@ -409,8 +496,6 @@ int route_lease_revoke_force(struct request *r)
 int route_lease_revoke_principal(struct request *r)
 {
     const char *principal = json_str(r->body, "principal");
-    char reason[700];
-    size_t n = 0;
     int held = hold_refuse(r);
     if (held != 0)
         return held < 0 ? held : 0;
@@ -420,12 +505,12 @@ int route_lease_revoke_principal(struct request *r)
         return request_error(r, 403,
                              "permission denied: to revoke others' leases needs \"update\" on "
                              "sys/leases/revoke-principal");
-    snprintf(reason, sizeof(reason), "all of %s revoked by %s", principal, r->principal);
-    _cleanup_json_ json_t *ids = json_array();
-    int e = ids ? lease_revoke_principal(r->agent->leases, principal, reason, r->lease_ms, &n, ids)
-                : -ENOMEM;
-    if (e < 0)
-        return e;
-    json_t *data = json_pack("{s:I}", "revoked", (json_int_t)n);
-    return data ? revoked(r, ids, data) : -ENOMEM;
+    struct purge *p;
+    int e = purge_begin(r, principal, &p);
+    if (e != 0)
+        return e < 0 ? e : 0;
+    p->some = lease_revoke_principal_some;
+    p->counts = true;
+    snprintf(p->reason, sizeof(p->reason), "all of %s revoked by %s", principal, r->principal);
+    return purge_some(r);
 }

@@ -19,7 +19,7 @@
 
 #define TICK_MS 30000  /* the longest time between two looks */
 #define EXPORT_MS 1000 /* from an audit line in its file to that file on the disk */
-#define DUE_BATCH 256  /* rows that one turn drives */
+#define DUE_BATCH 64   /* rows that one turn drives */
 #define SWEEP_BATCH 512
 
 struct leader {

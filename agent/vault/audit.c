@@ -143,43 +143,72 @@ static void put_members(struct buf *b, const json_t *fields)
     b->len--; /* the closing brace */
 }
 
-static int append(struct vault *v, const char *type, const json_t *fields)
+static void begin_line(struct vault *v, const char *type)
 {
     struct buf *b = &v->audit.lines;
-    size_t start = b->len;
-    struct audit_point next = {.seq = v->audit.tip.seq + 1};
-    char time[CLOCK_STAMP_LEN], hex[AUDIT_MAC_HEX + 1];
+    char time[CLOCK_STAMP_LEN];
     clock_stamp(clock_wall_ms(), 1, time);
-    buf_putf(b, "{\"seq\":%" PRIu64 ",\"time\":\"%s\",\"type\":\"%s\"", next.seq, time, type);
-    put_members(b, fields);
+    buf_puts(b, "{\"seq\":");
+    buf_put_dec(b, (int64_t)(v->audit.tip.seq + 1));
+    buf_puts(b, ",\"time\":\"");
+    buf_puts(b, time);
+    buf_puts(b, "\",\"type\":\"");
+    buf_puts(b, type);
+    buf_putc(b, '"');
+}
+
+static int end_line(struct vault *v, size_t start)
+{
+    struct buf *b = &v->audit.lines;
+    struct audit_point next = {.seq = v->audit.tip.seq + 1};
+    char hex[AUDIT_MAC_HEX + 1];
     if (buf_error(b) < 0)
         return buf_error(b);
     if (b->len - start > AUDIT_LINE_MAX - MAC_LEN || b->len > TURN_MAX)
         return -EMSGSIZE;
     chain_mac(v, v->audit.tip.mac, b->data + start, b->len - start, next.mac);
     encode_hex(next.mac, VAULT_HASH_LEN, hex);
-    buf_putf(b, MAC_KEY "%s\"}\n", hex);
+    buf_puts(b, MAC_KEY);
+    buf_put(b, hex, AUDIT_MAC_HEX);
+    buf_puts(b, "\"}\n");
     if (buf_error(b) < 0)
         return buf_error(b);
     v->audit.tip = next;
     return 0;
 }
 
-int audit_append(struct vault *v, const char *type, const json_t *fields)
+/* A line of our own with members or text (`,"a":1`) in it, or none of it. */
+static int append(struct vault *v, const char *type, const json_t *fields, const struct buf *text)
 {
-    if (!v->in_turn || !type_ok(type) || !fields_ok(fields))
+    struct buf *b = &v->audit.lines;
+    if (!v->in_turn || !type_ok(type))
         return -EINVAL;
     int r = vault_ready(v);
     if (r == 0)
         r = vault_has_room(v);
     if (r < 0)
         return r;
-    size_t len = v->audit.lines.len;
+    size_t start = b->len;
     struct audit_point tip = v->audit.tip;
-    r = append(v, type, fields);
+    begin_line(v, type);
+    put_members(b, fields);
+    if (text)
+        buf_put(b, text->data, text->len);
+    r = end_line(v, start);
     if (r < 0)
-        audit_cut(v, len, &tip);
+        audit_cut(v, start, &tip);
     return r;
+}
+
+int audit_append(struct vault *v, const char *type, const json_t *fields)
+{
+    return fields_ok(fields) ? append(v, type, fields, NULL) : -EINVAL;
+}
+
+int audit_append_text(struct vault *v, const char *type, const struct buf *members)
+{
+    int r = buf_error(members);
+    return r < 0 ? r : append(v, type, NULL, members);
 }
 
 /* --- Rows ------------------------------------------------------------------------------------ */
@@ -217,8 +246,27 @@ int audit_flush(struct vault *v)
     return r;
 }
 
+/* Keeps the turn's lines for the export, as long as they go on where the file or the lines kept so
+ * far end; else it reads them from the store. */
+static void keep_fresh(struct audit_book *a)
+{
+    uint64_t end = a->fresh.len ? a->fresh_last.seq : a->out.seq;
+    if (a->fd < 0 || end != a->head.seq || a->lines.len > AUDIT_FRESH_MAX - a->fresh.len) {
+        a->fresh.len = 0; /* nothing secret is in there */
+        return;
+    }
+    if (!a->fresh.len)
+        a->fresh_after = a->head.seq;
+    buf_put(&a->fresh, a->lines.data, a->lines.len);
+    a->fresh_last = a->tip;
+    if (buf_error(&a->fresh))
+        buf_clear(&a->fresh);
+}
+
 void audit_committed(struct vault *v, bool durable)
 {
+    if (v->audit.lines.len)
+        keep_fresh(&v->audit);
     v->audit.head = v->audit.tip;
     if (durable)
         v->audit.durable = v->audit.head.seq;
@@ -360,6 +408,7 @@ void audit_forget(struct vault *v)
     a->head = a->tip = a->out = a->saved = (struct audit_point){0};
     a->durable = 0;
     buf_reset(&a->lines);
+    buf_clear(&a->fresh);
 }
 
 int audit_head(struct vault *v, uint64_t *seq, uint8_t mac[VAULT_HASH_LEN])

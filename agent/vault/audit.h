@@ -13,6 +13,10 @@
  * word such as "request", "login", "lease", "session", "seal", "alert"; fields is an object,
  * borrowed, without the keys seq, time, type, mac. Needs a turn and an unsealed vault. */
 int audit_append(struct vault *v, const char *type, const json_t *fields);
+/* The same with the members as text, each with a comma before it (`,"uid":0,"path":"a/b"`), for the
+ * line that every request writes. It must be what json_put_ascii() writes of such an object:
+ * strings by json_put_text(). A buffer with an error gives that error. */
+int audit_append_text(struct vault *v, const char *type, const struct buf *members);
 
 /* The newest committed line: its seq (0 = none) and mac. */
 int audit_head(struct vault *v, uint64_t *seq, uint8_t mac[VAULT_HASH_LEN]);

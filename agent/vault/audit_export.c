@@ -15,8 +15,10 @@
 #define META_SAVED "audit.saved" /* sealed, bound to 's': u64 seq, mac 32 */
 #define TAIL_MAX (2 * AUDIT_LINE_MAX + 1024)
 #define CHUNK (256 * 1024)
-#define FORCE_EVERY_MS                                                                             \
-    100 /* how often a run may wait for the disk on behalf of turns that only read */
+/* How often a run may wait for the disk on behalf of turns that only read: ten times a second, and
+ * where the disk is slow, for a twentieth of the time. */
+#define FORCE_EVERY_MS 100
+#define FORCE_SHARE 20
 
 void audit_export_close(struct vault *v)
 {
@@ -152,10 +154,27 @@ static int take_line(const char *line, size_t n, const struct audit_point *at, v
     return w->chunk.len >= CHUNK ? flush(w) : 0;
 }
 
+/* All of the lines that were kept since they were made; 1 when they are not what is wanted. */
+static int write_fresh(struct vault *v, uint64_t upto)
+{
+    struct audit_book *a = &v->audit;
+    if (!a->fresh.len || a->fresh_after != a->out.seq || a->fresh_last.seq != upto)
+        return 1;
+    int r = write_all(v, &a->fresh);
+    if (r == 0)
+        a->out = a->fresh_last;
+    a->fresh.len = 0;
+    return r;
+}
+
 static int write_lines(struct vault *v, uint64_t upto)
 {
     if (v->audit.out.seq >= upto)
         return 0;
+    int fresh = write_fresh(v, upto);
+    if (fresh <= 0)
+        return fresh;
+    v->audit.fresh.len = 0;
     struct writing w = {.v = v, .upto = upto, .chunk = BUF_INIT(CHUNK + 2 * AUDIT_LINE_MAX)};
     int r = audit_each_line(v, v->audit.out.seq, take_line, &w);
     if (r >= 0)
@@ -389,7 +408,7 @@ static int make_durable(struct vault *v, bool force)
     if (a->durable >= a->head.seq)
         return 0;
     int64_t now = clock_boot_ms();
-    if (!force && a->forced_ms && now - a->forced_ms < FORCE_EVERY_MS)
+    if (!force && now < a->force_again_ms)
         return 0;
     uint64_t head = a->head.seq;
     int r = store_sync(&v->store);
@@ -397,8 +416,10 @@ static int make_durable(struct vault *v, bool force)
         v->suspect = true;
         return r;
     }
+    int64_t after = clock_boot_ms(), took = after - now;
     a->durable = head;
-    a->forced_ms = now;
+    a->force_again_ms =
+        after + (took * FORCE_SHARE > FORCE_EVERY_MS ? took * FORCE_SHARE : FORCE_EVERY_MS);
     return 0;
 }
 

@@ -203,6 +203,7 @@ static int put(struct vault *v, const char *space, const char *path, const void 
 {
     uint8_t k[VAULT_HASH_LEN];
     hash(v, space, path, strlen(path), "", k);
+    peek_drop(&v->peek, k);
     int r = seal(v, 'b', k, p, n, &v->scratch);
     if (r == 0)
         r = update(v, k, &v->scratch);
@@ -263,6 +264,7 @@ int entry_put(struct vault *v, const char *space, const char *path, const void *
 /* 0 or ENTRY_E_NONE. */
 static int delete_row(struct vault *v, const uint8_t k[VAULT_HASH_LEN])
 {
+    peek_drop(&v->peek, k);
     int r = probe(v, STORE_ENTRY_DELETE, k);
     if (r < 0)
         return r;
@@ -311,6 +313,7 @@ static int delete_tree(struct vault *v, const char *space, const char *folder)
     size_t n = strlen(folder);
     uint8_t k[VAULT_HASH_LEN];
     hash(v, space, folder, n, "", k);
+    peek_clear(&v->peek);
     int r = probe(v, STORE_ENTRY_TREE, k);
     if (r < 0 || !n)
         return r;
@@ -433,7 +436,7 @@ int entry_list(struct vault *v, const char *space, const char *folder, const cha
 
 /* --- JSON ------------------------------------------------------------------------------------ */
 
-int entry_get_json(struct vault *v, const char *space, const char *path, json_t **out)
+static int get_json(struct vault *v, const char *space, const char *path, json_t **out, size_t *len)
 {
     *out = NULL;
     _cleanup_buf_ struct buf text = BUF_INIT(ENTRY_VALUE_MAX);
@@ -441,7 +444,34 @@ int entry_get_json(struct vault *v, const char *space, const char *path, json_t 
     if (r)
         return r;
     char why[96];
+    *len = text.len;
     return json_parse(buf_str(&text), text.len, out, why, sizeof(why));
+}
+
+int entry_get_json(struct vault *v, const char *space, const char *path, json_t **out)
+{
+    size_t len;
+    return get_json(v, space, path, out, &len);
+}
+
+int entry_peek_json(struct vault *v, const char *space, const char *path, json_t **out)
+{
+    uint8_t k[VAULT_HASH_LEN];
+    size_t len;
+    *out = NULL;
+    int r = vault_ready(v);
+    if (r == 0)
+        r = check_path(space, path);
+    if (r < 0)
+        return r;
+    hash(v, space, path, strlen(path), "", k);
+    *out = peek_find(&v->peek, k);
+    if (*out)
+        return 0;
+    r = get_json(v, space, path, out, &len);
+    if (r == 0 && len <= PEEK_BODY_MAX)
+        peek_keep(&v->peek, k, *out);
+    return r;
 }
 
 /* What json_parse() would refuse to read back must not be written. */
@@ -464,12 +494,32 @@ static bool too_deep(const json_t *j, unsigned left)
     return false;
 }
 
-int entry_put_json(struct vault *v, const char *space, const char *path, const json_t *value)
+static int put_json(struct vault *v, const char *space, const char *path, const json_t *value,
+                    size_t *len)
 {
     if (!value || too_deep(value, JSON_DEPTH_MAX))
         return -EINVAL;
     _cleanup_buf_ struct buf text = BUF_INIT(ENTRY_VALUE_MAX);
     json_put(&text, value);
     int r = buf_error(&text);
+    *len = text.len;
     return r < 0 ? r : entry_put(v, space, path, text.data, text.len);
+}
+
+int entry_put_json(struct vault *v, const char *space, const char *path, const json_t *value)
+{
+    size_t len;
+    return put_json(v, space, path, value, &len);
+}
+
+int entry_put_peek(struct vault *v, const char *space, const char *path, json_t *value)
+{
+    uint8_t k[VAULT_HASH_LEN];
+    size_t len;
+    int r = put_json(v, space, path, value, &len);
+    if (r < 0 || len > PEEK_BODY_MAX)
+        return r;
+    hash(v, space, path, strlen(path), "", k);
+    peek_keep(&v->peek, k, value);
+    return 0;
 }

@@ -44,6 +44,11 @@ void entry_watch(struct vault *v, struct entry_watch *w);
 /* --- JSON on top: most entries are one JSON object ------------------------------------------- */
 /* 0 and a new object; ENTRY_E_NONE; -errno. */
 int entry_get_json(struct vault *v, const char *space, const char *path, json_t **out);
+/* The same, remembered until it changes: for what nearly every request reads. The object is shared:
+ * drop the reference as usual, but never change it. Not for what is secret in itself (peek.h). */
+int entry_peek_json(struct vault *v, const char *space, const char *path, json_t **out);
 int entry_put_json(struct vault *v, const char *space, const char *path, const json_t *value);
+/* The same, remembered for entry_peek_json(): the object is shared from then on. */
+int entry_put_peek(struct vault *v, const char *space, const char *path, json_t *value);
 
 #endif

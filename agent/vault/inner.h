@@ -7,6 +7,7 @@
 #include "base/encode.h"
 #include "vault/audit.h"
 #include "vault/keyring.h"
+#include "vault/peek.h"
 #include "vault/reserve.h"
 #include "vault/store.h"
 #include "vault/vault.h"
@@ -41,11 +42,14 @@ struct audit_book {
     char *path; /* the export; NULL before audit_export_open() */
     int fd;     /* -1: not open */
     off_t size;
-    struct audit_point out;   /* the newest line written to the file */
-    struct audit_point saved; /* the newest line known to rest in it, as the store remembers */
-    int64_t forced_ms;        /* boot time of the last sync made for the export's sake */
-    int64_t failing_since;    /* wall ms; 0 = it works */
-    bool backlog;             /* the last pruning took a slice, there may be more */
+    struct audit_point out; /* the newest line written to the file */
+    struct buf fresh;       /* committed lines, so that they need not be read back for the file */
+    uint64_t fresh_after;   /* … those behind this one … */
+    struct audit_point fresh_last; /* … up to this one */
+    struct audit_point saved;      /* the newest line known to rest in it, as the store remembers */
+    int64_t failing_since;         /* wall ms; 0 = it works */
+    int64_t force_again_ms;        /* boot time before which none is made again */
+    bool backlog;                  /* the last pruning took a slice, there may be more */
 };
 
 struct vault_mark {
@@ -83,6 +87,7 @@ struct vault {
 
     struct buf scratch; /* ciphertext being made or plaintext being read; wiped after each use */
     struct audit_book audit;
+    struct peek peek;
 };
 
 /* 0 if rows can be read: unsealed, and the turn (if any) is not lost. */
@@ -125,6 +130,7 @@ void audit_forget(struct vault *v);
 int audit_flush(struct vault *v);
 void audit_committed(struct vault *v, bool durable);
 void audit_cut(struct vault *v, size_t len, const struct audit_point *tip);
+#define AUDIT_FRESH_MAX (1024 * 1024)
 /* Splits a line into its seq, mac and the length the mac covers. False when malformed. */
 bool audit_parse(const char *line, size_t n, struct audit_point *at, size_t *covered);
 /* Whether the line is the genuine successor of prev; a malformed one never is. */

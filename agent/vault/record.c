@@ -151,6 +151,7 @@ static int make_row(const struct vault *v, enum record_table t, const struct rec
 static int put(struct vault *v, enum record_table t, const struct record *r, const struct row *w)
 {
     uint8_t bound[BOUND_LEN];
+    peek_drop(&v->peek, w->id);
     bind_row(t, w, bound);
     size_t idlen = strlen(r->id);
     uint8_t head[2] = {(uint8_t)idlen, (uint8_t)(idlen >> 8)};
@@ -189,6 +190,7 @@ int record_put(struct vault *v, enum record_table t, const struct record *r)
 static int delete_row(struct vault *v, enum record_table t, const uint8_t k[VAULT_HASH_LEN])
 {
     _cleanup_stmt_ sqlite3_stmt *st = NULL;
+    peek_drop(&v->peek, k);
     int r = store_record_stmt(&v->store, t, STORE_REC_DELETE, &st);
     if (r < 0)
         return r;
@@ -274,8 +276,9 @@ static int read_found(struct vault *v, enum record_table t, const struct found *
 struct tour {
     record_fn fn;
     void *data;
-    bool pass; /* go on behind a broken row; else it ends the visit */
-    bool park; /* and take it out of the queue */
+    bool pass;                  /* go on behind a broken row; else it ends the visit */
+    bool park;                  /* and take it out of the queue */
+    struct record_slice *slice; /* or NULL */
     size_t broken;
     int64_t shown[SHOWN_ROWS]; /* the first broken ones */
 };
@@ -364,6 +367,7 @@ static int each(struct vault *v, enum record_table t, unsigned op, const uint8_t
                 const int64_t *until, size_t limit, struct tour *to)
 {
     _cleanup_(found_clear) struct found_list l = {0};
+    struct record_slice *slice = to->slice;
     {
         _cleanup_stmt_ sqlite3_stmt *st = NULL;
         int r = store_record_stmt(&v->store, t, op, &st);
@@ -373,9 +377,15 @@ static int each(struct vault *v, enum record_table t, unsigned op, const uint8_t
             store_bind(st, 2, key, VAULT_HASH_LEN);
         if (until)
             sqlite3_bind_int64(st, 2, *until);
+        else
+            sqlite3_bind_int64(st, 3, slice ? slice->after : INT64_MIN);
         r = collect(v, st, limit, &l);
         if (r < 0)
             return r;
+    }
+    if (slice) {
+        slice->more = limit && l.n >= limit;
+        slice->after = l.n ? l.v[l.n - 1].n : slice->after;
     }
     return visit(v, t, &l, to);
 }
@@ -448,6 +458,16 @@ int record_pass(struct vault *v, enum record_table t, size_t limit, record_fn fn
     return passed(&to, each_row(v, t, limit, &to), broken);
 }
 
+int record_pass_slice(struct vault *v, enum record_table t, int slot, const char *value,
+                      struct record_slice *s, record_fn fn, void *data)
+{
+    struct tour to = {.fn = fn, .data = data, .pass = true, .slice = s};
+    if (s->after == 0) /* from the start: whatever number the first row has */
+        s->after = INT64_MIN;
+    return slot < 0 ? each_row(v, t, s->limit, &to)
+                    : each_key(v, t, (unsigned)slot, value, s->limit, &to);
+}
+
 uint64_t record_passed_over(const struct vault *v)
 {
     return v->passed_over;
@@ -494,7 +514,7 @@ int record_count_key(struct vault *v, enum record_table t, unsigned slot, const 
     return r < 0 ? r : number(v, t, STORE_REC_COUNT_KEY + slot, k, n);
 }
 
-int record_get_json(struct vault *v, enum record_table t, const char *id, json_t **out)
+static int get_json(struct vault *v, enum record_table t, const char *id, json_t **out, size_t *len)
 {
     *out = NULL;
     _cleanup_buf_ struct buf text = BUF_INIT(RECORD_BODY_MAX);
@@ -502,5 +522,31 @@ int record_get_json(struct vault *v, enum record_table t, const char *id, json_t
     if (r)
         return r;
     char why[96];
+    *len = text.len;
     return json_parse(buf_str(&text), text.len, out, why, sizeof(why));
+}
+
+int record_get_json(struct vault *v, enum record_table t, const char *id, json_t **out)
+{
+    size_t len;
+    return get_json(v, t, id, out, &len);
+}
+
+int record_peek_json(struct vault *v, enum record_table t, const char *id, json_t **out)
+{
+    uint8_t k[VAULT_HASH_LEN];
+    size_t len;
+    *out = NULL;
+    int r = ready(v, t);
+    if (r == 0)
+        r = hash(v, t, SLOT_ID, id, k);
+    if (r < 0)
+        return r;
+    *out = peek_find(&v->peek, k);
+    if (*out)
+        return 0;
+    r = get_json(v, t, id, out, &len);
+    if (r == 0 && len <= PEEK_BODY_MAX)
+        peek_keep(&v->peek, k, *out);
+    return r;
 }

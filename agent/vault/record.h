@@ -67,6 +67,16 @@ int record_pass_key(struct vault *v, enum record_table t, unsigned slot, const c
                     size_t limit, record_fn fn, void *data, size_t *broken);
 int record_pass(struct vault *v, enum record_table t, size_t limit, record_fn fn, void *data,
                 size_t *broken);
+/* The same a slice at a time, for what may be very many: at most limit rows behind those of the
+ * call before (begin with after = 0), all of them (slot -1) or those of an index value. more tells
+ * whether to call again, which may be in another turn: rows added meanwhile are visited as well. */
+struct record_slice {
+    size_t limit;
+    int64_t after;
+    bool more;
+};
+int record_pass_slice(struct vault *v, enum record_table t, int slot, const char *value,
+                      struct record_slice *s, record_fn fn, void *data);
 /* How many broken rows were passed over since the vault was opened (a row counts each time). */
 uint64_t record_passed_over(const struct vault *v);
 
@@ -79,5 +89,8 @@ int record_count_key(struct vault *v, enum record_table t, unsigned slot, const 
 
 /* JSON bodies. 0 and a new object; RECORD_E_NONE; -errno. */
 int record_get_json(struct vault *v, enum record_table t, const char *id, json_t **out);
+/* The same, remembered until it changes: for what nearly every request reads. The object is shared:
+ * drop the reference as usual, but never change it. Not for what is secret in itself (peek.h). */
+int record_peek_json(struct vault *v, enum record_table t, const char *id, json_t **out);
 
 #endif

@@ -98,6 +98,7 @@ int vault_open(const char *path, struct vault **out, char *why, size_t whylen)
         return -ENOMEM;
     v->scratch = BUF_INIT(VAULT_SCRATCH_MAX);
     v->audit.lines = BUF_INIT(VAULT_SCRATCH_MAX / 2);
+    v->audit.fresh = BUF_INIT(AUDIT_FRESH_MAX);
     v->audit.fd = -1;
     v->store_reserve.fd = v->audit_reserve.fd = -1;
     int r = store_open(&v->store, path, why, whylen);
@@ -126,6 +127,7 @@ void vault_close(struct vault *v)
     reserve_close(&v->audit_reserve);
     buf_clear(&v->scratch);
     buf_clear(&v->audit.lines);
+    buf_clear(&v->audit.fresh);
     free(v->audit.path);
     free(v);
 }
@@ -340,6 +342,7 @@ void vault_seal(struct vault *v)
     v->ring = NULL;
     v->root = NULL;
     buf_clear(&v->scratch);
+    peek_clear(&v->peek);
     audit_forget(v);
 }
 

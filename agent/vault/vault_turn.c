@@ -81,6 +81,8 @@ void vault_rollback(struct vault *v)
         return;
     if (!sqlite3_get_autocommit(v->store.db))
         store_run(&v->store, STORE_ROLLBACK);
+    if (v->wrote)
+        peek_clear(&v->peek);
     forget_turn(v);
 }
 
@@ -203,6 +205,8 @@ int vault_undo(struct vault *v)
         v->dead = r;
         return r;
     }
+    if (m->real)
+        peek_clear(&v->peek);
     audit_cut(v, m->audit_len, &m->tip);
     v->changed = m->changed;
     v->depth--;

@@ -45,7 +45,8 @@
  * the next token, under a lock; next there already is fine; anything else fails with "superseded"
  * and nothing is done. A success says "claimed": true.
  *
- * kinds of failure: "unreachable" (no connection, or it broke: worth trying again), "denied" (the
+ * kinds of failure: "unreachable" (no connection, or it broke: worth trying again), "busy" (not even
+ * tried: too many requests wait already), "denied" (the
  * server refused our login or right), "timeout", "dependent" (objects depend on the role: it stays,
  * NOLOGIN; "objects": ["…", …] lists them), "gone", "statement" (the SQL failed; sqlstate), "invalid"
  * (the request itself), "superseded" (the claim failed). Messages never hold the password or the verifier. */

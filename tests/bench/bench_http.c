@@ -1,291 +1,303 @@
-/* Requests per second of a constant answer: this server, with every request waiting for its batch,
- * against bare libmicrohttpd answering at once and against it suspended until a batch. Sixteen
- * connections over a Unix socket, one request under way on each; server and client are two
- * processes.
- *
- *   gcc -std=gnu17 -D_GNU_SOURCE -O2 -Iagent -Iinclude tests/bench/bench_http.c
- * agent/server/http*.c \ agent/base/buf.c agent/base/mem.c -lsystemd -lsodium -lmicrohttpd -o
- * bench_http && ./bench_http
- *
- * Arguments: seconds per run (2), rounds (3). Prints the median of each and the ratios. */
+/* Load on the API over its Unix socket. Closed loop: each connection sends its next request when
+ * it has the answer. Open loop (-r): requests arrive at a fixed rate whatever the server does, and
+ * a latency counts from when the request was meant to be sent, waiting for a free connection
+ * included. */
 #include <errno.h>
-#include <fcntl.h>
-#include <microhttpd.h>
-#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "server/http.h"
+#include "base/buf.h"
+#include "bench/bench.h"
 
-#define CONNECTIONS 16
-#define ROUNDS_MAX 99
+#define ANSWER_MAX (64 * 1024)
+#define CONNECTIONS_MAX 1024
+#define TOKEN_MAX 256
 
-static const char payload[] = "{\"request_id\":\"\",\"lease_id\":\"\",\"renewable\":false,"
-                              "\"lease_duration\":0,\"data\":{\"value\":\"constant\"},"
-                              "\"wrap_info\":null,\"warnings\":null,\"auth\":null}\n";
-static const char request[] = "GET /v1/secret/data/constant HTTP/1.1\r\nHost: localhost\r\n"
-                              "User-Agent: bench\r\nAccept: */*\r\nX-Vault-Request: true\r\n"
-                              "X-Vault-Token: hvs.AAAAAAAAAAAAAAAAAAAAAAAA\r\n\r\n";
+struct connection {
+    int fd;
+    bool busy;
+    int64_t meant; /* when the request under way was to be sent */
+    size_t have;
+    char in[ANSWER_MAX];
+};
 
-/* ---- ours ---- */
+struct load {
+    const struct bench *b;
+    char token[TOKEN_MAX];
+    char **items;
+    uint64_t n_items;
+    FILE *save;
+    struct connection *c;
+    int epoll;
+    int64_t began;
+    uint64_t sent, failed;
+    struct tally tally;
+    struct buf out;
+    char first_error[300];
+};
 
-static struct http_exchange *waiting[4096];
-static size_t n_waiting;
+/* --- Requests ---------------------------------------------------------------------------------*/
 
-static void on_request(struct http_exchange *x, void *data)
+/* %i is the running number, %s the item. */
+static void put_template(struct load *l, const char *text, uint64_t i)
 {
-    (void)data;
-    waiting[n_waiting++] = x;
-}
-
-static void on_batch(void *data)
-{
-    (void)data;
-    for (size_t i = 0; i < n_waiting; i++) {
-        struct buf b = BUF_INIT(4096);
-
-        buf_put(&b, payload, sizeof(payload) - 1);
-        http_reply(waiting[i], 200, "application/json", &b, NULL);
+    for (; *text; text++) {
+        if (text[0] == '%' && text[1] == 'i') {
+            buf_putf(&l->out, "%llu", (unsigned long long)(i % l->b->keys));
+            text++;
+        } else if (text[0] == '%' && text[1] == 's' && l->n_items) {
+            buf_puts(&l->out, l->items[i % l->n_items]);
+            text++;
+        } else {
+            buf_putc(&l->out, *text);
+        }
     }
-    n_waiting = 0;
 }
 
-static void serve_ours(int fd)
+static size_t template_len(struct load *l, const char *text, uint64_t i)
 {
-    static const struct http_callbacks cb = {.request = on_request, .batch = on_batch};
-    struct http_server *s;
-    sd_event *loop;
-
-    if (sd_event_new(&loop) < 0 || http_new(loop, &cb, NULL, &s) < 0 || http_listen(s, fd) < 0)
-        _exit(1);
-    (void)sd_event_loop(loop);
+    size_t before = l->out.len, n;
+    put_template(l, text, i);
+    n = l->out.len - before;
+    l->out.len = before;
+    return n;
 }
 
-/* ---- libmicrohttpd ---- */
-
-static struct MHD_Connection *suspended[4096];
-static size_t n_suspended;
-static int first_call, second_call;
-
-static enum MHD_Result send_constant(struct MHD_Connection *c)
+static bool send_next(struct load *l, struct connection *c, int64_t meant)
 {
-    struct MHD_Response *r = MHD_create_response_from_buffer(
-        sizeof(payload) - 1, (void *)(uintptr_t)payload, MHD_RESPMEM_MUST_COPY);
-    enum MHD_Result ok;
+    char **arg = l->b->arg;
+    const char *body = arg[3];
+    uint64_t i = l->sent++;
+    buf_reset(&l->out);
+    buf_putf(&l->out, "%s /v1/", arg[1]);
+    put_template(l, arg[2], i);
+    buf_puts(&l->out, " HTTP/1.1\r\nHost: localhost\r\nX-Vault-Request: true\r\n");
+    if (l->token[0])
+        buf_putf(&l->out, "X-Vault-Token: %s\r\n", l->token);
+    if (body)
+        buf_putf(&l->out, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+                 template_len(l, body, i));
+    buf_puts(&l->out, "\r\n");
+    if (body)
+        put_template(l, body, i);
+    c->busy = true;
+    c->have = 0;
+    c->meant = meant;
+    return !buf_error(&l->out) &&
+           send(c->fd, l->out.data, l->out.len, MSG_NOSIGNAL) == (ssize_t)l->out.len;
+}
 
-    (void)MHD_add_response_header(r, "Content-Type", "application/json");
-    (void)MHD_add_response_header(r, "Cache-Control", "no-store");
-    ok = MHD_queue_response(c, 200, r);
-    MHD_destroy_response(r);
+/* --- Answers ----------------------------------------------------------------------------------*/
+
+/* The length of the whole answer; 0 = not there yet. Bodies are delimited by Content-Length alone
+ * (204 has none): that is what both servers send. */
+static size_t answer_len(const struct connection *c)
+{
+    const char *end = memmem(c->in, c->have, "\r\n\r\n", 4);
+    if (!end)
+        return 0;
+    const char *length = strcasestr(c->in, "\r\nContent-Length:");
+    size_t body = length && length < end ? strtoul(length + 17, NULL, 10) : 0;
+    size_t all = (size_t)(end + 4 - c->in) + body;
+    return c->have >= all ? all : 0;
+}
+
+static void keep_lease(struct load *l, const struct connection *c)
+{
+    static const char member[] = "\"lease_id\":\"";
+    const char *id = strstr(c->in, member);
+    if (!l->save || !id)
+        return;
+    id += sizeof(member) - 1;
+    fprintf(l->save, "%.*s\n", (int)strcspn(id, "\""), id);
+}
+
+static void judge(struct load *l, const struct connection *c)
+{
+    keep_lease(l, c);
+    if (strncmp(c->in, "HTTP/1.1 2", 10) == 0) {
+        tally_add(&l->tally, tally_now() - c->meant);
+        return;
+    }
+    if (l->failed++ == 0)
+        snprintf(l->first_error, sizeof(l->first_error), "%.299s", c->in);
+}
+
+/* False: the connection is of no use any more. */
+static bool take(struct load *l, struct connection *c)
+{
+    ssize_t n = recv(c->fd, c->in + c->have, sizeof(c->in) - 1 - c->have, 0);
+    if (n <= 0)
+        return false;
+    c->have += (size_t)n;
+    c->in[c->have] = '\0';
+    if (answer_len(c)) {
+        judge(l, c);
+        c->busy = false;
+    }
+    return true;
+}
+
+/* --- The two loops ----------------------------------------------------------------------------*/
+
+static uint64_t under_way(const struct load *l)
+{
+    return l->sent - l->tally.count - l->failed;
+}
+
+static bool send_closed(struct load *l)
+{
+    for (unsigned i = 0; i < l->b->connections; i++) {
+        struct connection *c = &l->c[i];
+        if (!c->busy && bench_goes_on(l->b, l->began, l->sent) && !send_next(l, c, tally_now()))
+            return false;
+    }
+    return true;
+}
+
+static int64_t due_at(const struct load *l)
+{
+    return l->began + (int64_t)((double)l->sent * 1e9 / l->b->rate);
+}
+
+static bool send_open(struct load *l)
+{
+    for (unsigned i = 0; i < l->b->connections; i++) {
+        struct connection *c = &l->c[i];
+        int64_t meant = due_at(l);
+        if (meant > tally_now() || !bench_goes_on(l->b, l->began, l->sent))
+            return true;
+        if (!c->busy && !send_next(l, c, meant))
+            return false;
+    }
+    return true;
+}
+
+static int wait_for(struct load *l, struct epoll_event *ev, int most)
+{
+    struct timespec left = {.tv_sec = 10};
+    if (l->b->rate > 0 && under_way(l) < l->b->connections) {
+        int64_t ns = due_at(l) - tally_now();
+        ns = ns > 0 ? ns : 0;
+        left = (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    }
+    return epoll_pwait2(l->epoll, ev, most, &left, NULL);
+}
+
+static int run(struct load *l)
+{
+    struct epoll_event ev[64];
+    bool (*send_some)(struct load *) = l->b->rate > 0 ? send_open : send_closed;
+    l->began = tally_now();
+    while (bench_goes_on(l->b, l->began, l->sent) || under_way(l) > 0) {
+        if (!send_some(l))
+            return bench_failed("send");
+        int n = wait_for(l, ev, 64);
+        if (n < 0 || (n == 0 && l->b->rate <= 0))
+            return bench_failed("no answer within ten seconds");
+        for (int i = 0; i < n; i++) {
+            if (!take(l, ev[i].data.ptr))
+                return bench_failed("the server hung up");
+        }
+    }
+    return 0;
+}
+
+/* --- Before and after -------------------------------------------------------------------------*/
+
+static bool open_connection(struct load *l, struct connection *c)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct epoll_event want = {.events = EPOLLIN, .data.ptr = c};
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", l->b->arg[0]);
+    return c->fd >= 0 && connect(c->fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+           epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &want) == 0;
+}
+
+static bool read_token(struct load *l)
+{
+    FILE *f = fopen(l->b->token, "re");
+    bool ok = f && fgets(l->token, sizeof(l->token), f);
+    if (f)
+        fclose(f);
+    l->token[strcspn(l->token, "\n")] = '\0';
     return ok;
 }
 
-static enum MHD_Result handle(void *suspends, struct MHD_Connection *c, const char *url,
-                              const char *method, const char *version, const char *body, size_t *n,
-                              void **state)
+static bool read_items(struct load *l)
 {
-    (void)url, (void)method, (void)version, (void)body, (void)n;
-    if (!*state) {
-        *state = &first_call;
-        return MHD_YES;
+    char line[2048];
+    FILE *f = fopen(l->b->items, "re");
+    while (f && fgets(line, sizeof(line), f)) {
+        char **more = reallocarray(l->items, l->n_items + 1, sizeof(*more));
+        line[strcspn(line, "\n")] = '\0';
+        if (!more)
+            break;
+        l->items = more;
+        l->items[l->n_items] = strdup(line);
+        if (!l->items[l->n_items++])
+            break;
     }
-    if (!suspends || *state == &second_call)
-        return send_constant(c);
-    *state = &second_call;
-    MHD_suspend_connection(c);
-    suspended[n_suspended++] = c;
-    return MHD_YES;
+    if (f)
+        fclose(f);
+    return l->n_items > 0;
 }
 
-static void run_all(struct MHD_Daemon *d)
+static int prepare(struct load *l)
 {
-    MHD_UNSIGNED_LONG_LONG left;
-    size_t resumed;
-
-    do {
-        (void)MHD_run(d);
-        resumed = n_suspended;
-        for (size_t i = 0; i < n_suspended; i++)
-            MHD_resume_connection(suspended[i]);
-        n_suspended = 0;
-    } while (resumed > 0 || (MHD_get_timeout(d, &left) == MHD_YES && left == 0));
-}
-
-static void serve_mhd(int fd, void *suspends)
-{
-    struct MHD_Daemon *d =
-        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, suspends,
-                         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_END);
-    const union MHD_DaemonInfo *info = d ? MHD_get_daemon_info(d, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-    struct epoll_event ev = {.events = EPOLLIN};
-    int outer = epoll_create1(EPOLL_CLOEXEC);
-
-    if (!info || epoll_ctl(outer, EPOLL_CTL_ADD, info->epoll_fd, &ev) < 0)
-        _exit(1);
-    for (;;) {
-        (void)epoll_wait(outer, &ev, 1, 1000);
-        run_all(d);
-    }
-}
-
-static void serve_mhd_plain(int fd)
-{
-    serve_mhd(fd, NULL);
-}
-
-static void serve_mhd_suspended(int fd)
-{
-    serve_mhd(fd, &first_call);
-}
-
-/* ---- the client ---- */
-
-struct client {
-    int fd;
-    size_t have;
-    char in[2048];
-};
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static bool ask(struct client *c)
-{
-    c->have = 0;
-    return send(c->fd, request, sizeof(request) - 1, MSG_NOSIGNAL) == sizeof(request) - 1;
-}
-
-/* 1: a whole answer was read and the next request sent; 0: more has to come; -1: something is
- * wrong. */
-static int step(struct client *c)
-{
-    ssize_t n = recv(c->fd, c->in + c->have, sizeof(c->in) - 1 - c->have, 0);
-
-    if (n <= 0)
-        return -1;
-    c->have += (size_t)n;
-    c->in[c->have] = '\0';
-    if (c->have < sizeof(payload) || strcmp(c->in + c->have - (sizeof(payload) - 1), payload) != 0)
-        return 0;
-    if (strncmp(c->in, "HTTP/1.1 200 ", 13) != 0 || !ask(c))
-        return -1;
-    return 1;
-}
-
-static double load(const struct sockaddr_un *a, double seconds)
-{
-    static struct client clients[CONNECTIONS];
-    struct epoll_event ev[CONNECTIONS];
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
-    unsigned long done = 0;
-    double began, ends;
-
-    for (int i = 0; i < CONNECTIONS; i++) {
-        struct client *c = &clients[i];
-        struct epoll_event want = {.events = EPOLLIN, .data.ptr = c};
-
-        c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(c->fd, (const struct sockaddr *)a, sizeof(*a)) < 0 || !ask(c) ||
-            epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &want) < 0)
-            return -1;
-    }
-    began = now();
-    ends = began + seconds;
-    while (now() < ends) {
-        int n = epoll_wait(epoll, ev, CONNECTIONS, 1000);
-
-        for (int i = 0; i < n; i++) {
-            int r = step(ev[i].data.ptr);
-
-            if (r < 0)
-                return -1;
-            done += (unsigned long)r;
-        }
-    }
-    for (int i = 0; i < CONNECTIONS; i++)
-        (void)close(clients[i].fd);
-    (void)close(epoll);
-    return (double)done / (now() - began);
-}
-
-/* Requests per second; *cost becomes the server's own time for one, in microseconds, which is what
- * is left to compare when the client is the slower of the two. */
-static double run(void (*serve)(int), double seconds, double *cost)
-{
-    struct rusage used;
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    double rate;
-    pid_t child;
-
-    (void)snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "bench_http.%d", (int)getpid());
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 128) < 0)
-        return -1;
-    child = fork();
-    if (child == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        serve(fd);
-        _exit(1);
-    }
-    (void)close(fd);
-    rate = load(&a, seconds);
-    (void)kill(child, SIGKILL);
-    (void)wait4(child, NULL, 0, &used);
-    *cost = ((double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
-             (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec)) /
-            (rate * seconds);
-    return rate;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-int main(int argc, char **argv)
-{
-    static const struct {
-        const char *name;
-        void (*serve)(int);
-    } servers[] = {{"ours, waiting for the batch", serve_ours},
-                   {"libmicrohttpd, bare", serve_mhd_plain},
-                   {"libmicrohttpd, suspended until a batch", serve_mhd_suspended}};
-    double seconds = argc > 1 ? atof(argv[1]) : 2, rates[3][ROUNDS_MAX], costs[3][ROUNDS_MAX];
-    int rounds = argc > 2 ? atoi(argv[2]) : 3;
-
-    if (rounds < 1 || rounds > ROUNDS_MAX || seconds <= 0)
+    if (l->b->connections > CONNECTIONS_MAX)
         return 2;
-    for (int round = 0; round < rounds; round++)
-        for (int i = 0; i < 3; i++) {
-            rates[i][round] = run(servers[i].serve, seconds, &costs[i][round]);
-            if (rates[i][round] < 0) {
-                fprintf(stderr, "%s: failed\n", servers[i].name);
-                return 1;
-            }
-        }
-    for (int i = 0; i < 3; i++) {
-        qsort(rates[i], (size_t)rounds, sizeof(double), compare);
-        qsort(costs[i], (size_t)rounds, sizeof(double), compare);
-        printf("%-40s %9.0f requests/s, %5.2f us of the server's time each\n", servers[i].name,
-               rates[i][rounds / 2], costs[i][rounds / 2]);
+    l->c = calloc(l->b->connections, sizeof(*l->c));
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (!l->c || l->epoll < 0)
+        return bench_failed("out of memory");
+    if (l->b->token && !read_token(l))
+        return bench_failed(l->b->token);
+    if (l->b->items && !read_items(l))
+        return bench_failed(l->b->items);
+    if (l->b->save && !(l->save = fopen(l->b->save, "we")))
+        return bench_failed(l->b->save);
+    for (unsigned i = 0; i < l->b->connections; i++) {
+        if (!open_connection(l, &l->c[i]))
+            return bench_failed(l->b->arg[0]);
     }
-    printf("ours / bare: %.2f   ours / suspended: %.2f\n",
-           rates[0][rounds / 2] / rates[1][rounds / 2],
-           rates[0][rounds / 2] / rates[2][rounds / 2]);
+    (void)prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
     return 0;
+}
+
+static void clear(struct load *l)
+{
+    for (unsigned i = 0; l->c && i < l->b->connections; i++)
+        close(l->c[i].fd);
+    for (uint64_t i = 0; i < l->n_items; i++)
+        free(l->items[i]);
+    free(l->items);
+    free(l->c);
+    if (l->save)
+        fclose(l->save);
+    close(l->epoll);
+    buf_clear(&l->out);
+}
+
+int bench_http(const struct bench *b)
+{
+    static struct load l;
+    l = (struct load){.b = b, .out = BUF_INIT(2 * ANSWER_MAX), .epoll = -1};
+    int r = prepare(&l);
+    if (r == 0)
+        r = run(&l);
+    if (r == 0)
+        tally_print(&l.tally, l.failed, (double)(tally_now() - l.began) / 1e9);
+    if (l.failed)
+        fprintf(stderr, "bench: %llu requests failed, the first with: %s\n",
+                (unsigned long long)l.failed, l.first_error);
+    clear(&l);
+    return r;
 }

@@ -397,9 +397,65 @@ static void test_many(void **state)
     assert_int_equal(rows(f->v), 1);
 }
 
+/* Lines given as text are lines like the others, and one that failed halfway leaves nothing. */
+static void test_text_lines(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    assert_int_equal(vault_begin(f->v), 0);
+    _cleanup_buf_ struct buf b = BUF_INIT(64), bad = BUF_INIT(2);
+    buf_puts(&b, ",\"path\":");
+    json_put_text(&b, "a/\"b");
+    buf_puts(&bad, "too long");
+    assert_int_equal(audit_append_text(f->v, "request", &b), 0);
+    assert_int_equal(audit_append_text(f->v, "request", &bad), -EMSGSIZE);
+    assert_int_equal(audit_append_text(f->v, "Not A Type", &b), -EINVAL);
+    assert_int_equal(vault_commit(f->v), 0);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    expect_whole(f->v, f->log, 1);
+    size_t n;
+    char *text = fixture_read(f->log, &n);
+    assert_non_null(strstr(text, ",\"type\":\"request\",\"path\":\"a/\\\"b\",\"mac\":\""));
+    free(text);
+}
+
+/* Lines kept in memory for the file and lines read back from the store make one whole chain:
+ * whether there are few or more than are kept, with the file closed in between. */
+static void test_fresh_lines(void **state)
+{
+    struct fixture *f = *state;
+    char filler[4096];
+    memset(filler, 'x', sizeof(filler) - 1);
+    filler[sizeof(filler) - 1] = '\0';
+    lines(f->v, 3); /* before there is a file */
+    assert_int_equal(audit_export_open(f->v, f->log), 0);
+    lines(f->v, 2);
+    assert_int_equal(audit_export_run(f->v), 0);
+    for (int turn = 0; turn < 3; turn++) { /* more than AUDIT_FRESH_MAX before the next run */
+        assert_int_equal(vault_begin(f->v), 0);
+        for (int i = 0; i < 150; i++) {
+            json_t *fields = json_pack("{s:s}", "filler", filler);
+            assert_int_equal(audit_append(f->v, "request", fields), 0);
+            json_decref(fields);
+        }
+        assert_int_equal(vault_commit(f->v), 0);
+    }
+    assert_in_range(f->v->audit.fresh.len, 0, AUDIT_FRESH_MAX);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    expect_whole(f->v, f->log, 455);
+    lines(f->v, 4);
+    assert_int_not_equal(f->v->audit.fresh.len, 0);
+    assert_int_equal(audit_export_open(f->v, f->log), 0); /* reopened with lines waiting */
+    lines(f->v, 1);
+    assert_int_equal(audit_export_sync(f->v), 0);
+    assert_int_equal(f->v->audit.fresh.len, 0);
+    expect_whole(f->v, f->log, 460);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_text_lines), FIXTURE_TEST(test_fresh_lines),
         FIXTURE_TEST(test_prune),         FIXTURE_TEST(test_rotation),
         FIXTURE_TEST(test_torn),          FIXTURE_TEST(test_damaged_file),
         FIXTURE_TEST(test_older_store),   FIXTURE_TEST(test_set_aside),

@@ -265,16 +265,41 @@ static void test_harden(_unused_ void **state)
     assert_int_equal(status, 0);
 }
 
+/* Whole numbers are written as printf() writes them, to both ends. */
+static void test_dec(void **state)
+{
+    const int64_t list[] = {0, 7, -1, 10, 1234567890, INT64_MAX, INT64_MIN};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(list); i++) {
+        char want[32];
+        _cleanup_buf_ struct buf b = BUF_INIT(64);
+        snprintf(want, sizeof(want), "%lld", (long long)list[i]);
+        buf_put_dec(&b, list[i]);
+        assert_string_equal(buf_str(&b), want);
+    }
+    _cleanup_buf_ struct buf small = BUF_INIT(2);
+    buf_put_dec(&small, 100);
+    assert_int_equal(buf_error(&small), -EMSGSIZE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_writes),          cmocka_unit_test(test_limit_is_sticky),
-        cmocka_unit_test(test_hostile_lengths), cmocka_unit_test(test_putf_all_or_nothing),
-        cmocka_unit_test(test_growth),          cmocka_unit_test(test_reset_wipes),
-        cmocka_unit_test(test_steal),           cmocka_unit_test(test_span_reads_back),
-        cmocka_unit_test(test_span_truncated),  cmocka_unit_test(test_span_huge_blob),
-        cmocka_unit_test(test_equal),           cmocka_unit_test(test_dup),
-        cmocka_unit_test(test_no_memory),       cmocka_unit_test(test_harden),
+        cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_limit_is_sticky),
+        cmocka_unit_test(test_hostile_lengths),
+        cmocka_unit_test(test_putf_all_or_nothing),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_reset_wipes),
+        cmocka_unit_test(test_steal),
+        cmocka_unit_test(test_span_reads_back),
+        cmocka_unit_test(test_span_truncated),
+        cmocka_unit_test(test_span_huge_blob),
+        cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_dup),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_harden),
+        cmocka_unit_test(test_dec),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

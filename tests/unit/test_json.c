@@ -517,9 +517,58 @@ static int init(_unused_ void **state)
     return 0;
 }
 
+/* A string alone is written as the dump of its value would be, and what is no UTF-8 is refused. */
+static void test_put_text(void **state)
+{
+    const char *const list[] = {"", "plain/path-1", "\"quoted\\",
+                                "tab\t, newline\n, \x01 and \x1f, \x7f",
+                                "caf\xc3\xa9 \xe2\x80\xae \xf0\x9f\x94\x91"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(list); i++) {
+        _cleanup_buf_ struct buf got = BUF_INIT(256), want = BUF_INIT(256);
+        _cleanup_json_ json_t *v = json_string(list[i]);
+        json_put_ascii(&want, v);
+        json_put_text(&got, list[i]);
+        assert_string_equal(buf_str(&got), buf_str(&want));
+        assert_int_equal(buf_error(&got), 0);
+    }
+    _cleanup_buf_ struct buf bad = BUF_INIT(256);
+    json_put_text(&bad, "\xff");
+    assert_int_equal(buf_error(&bad), -EINVAL);
+}
+
+/* What is written is what jansson writes, for all that it can hold. */
+static void test_put_is_a_dump(void **state)
+{
+    static const char text[] =
+        "{\"a\":1,\"z\":-9223372036854775808,\"b\":[1.5,1e300,-0.0,true,false,null,[],{}],"
+        "\"caf\\u00e9 \\ud83d\\udd11\":\"\\u202e\\u0001\\\"\\\\/\\n\",\"\":\"plain\"}";
+    char why[96];
+    (void)state;
+    _cleanup_json_ json_t *v = NULL;
+    assert_int_equal(json_parse(text, strlen(text), &v, why, sizeof(why)), 0);
+    for (int ascii = 0; ascii < 2; ascii++) {
+        size_t flags = JSON_COMPACT | (ascii ? JSON_ENSURE_ASCII : 0);
+        char want[512] = "";
+        size_t n = json_dumpb(v, want, sizeof(want) - 1, flags);
+        _cleanup_buf_ struct buf got = BUF_INIT(1024);
+        (ascii ? json_put_ascii : json_put)(&got, v);
+        assert_int_equal(got.len, n);
+        assert_memory_equal(got.data, want, n);
+    }
+    _cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
+    _cleanup_json_ json_t *deep = json_array();
+    for (int i = 0; i < 600; i++) /* as deep as a cycle would be */
+        deep = json_pack("[o]", deep);
+    json_put(&b, deep);
+    assert_int_equal(buf_error(&b), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_put_text),
+        cmocka_unit_test(test_put_is_a_dump),
         cmocka_unit_test(test_accepts),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_duplicate_keys),
