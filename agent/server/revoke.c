@@ -555,6 +555,6 @@ static int sweep_all(void *data)
 
 void revoke_sweep(struct agent *a)
 {
-    if (vault_state(a->vault) == VAULT_UNSEALED)
+    if (vault_state(a->vault) == VAULT_UNSEALED && link_up(a->link))
         (void)turn_add(a->turn, TURN_BACKGROUND, sweep_all, NULL, a);
 }

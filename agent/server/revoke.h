@@ -28,7 +28,7 @@ void revoke_forget_waiters(void);
 int revoke_forgotten(struct agent *a, const char *id);
 
 /* Lists this instance's accounts in every configured database and revokes those that no lease
- * knows. After start, and when the connector comes. */
+ * knows. After start, and when the connector comes; nothing while it is away. */
 void revoke_sweep(struct agent *a);
 
 #endif

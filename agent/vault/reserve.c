@@ -132,8 +132,9 @@ void reserve_note(struct reserve *r, int error)
 {
     if (!r->path || !no_room(-error))
         return;
+    /* The first refusal is looked into at once: it may have been a moment's. */
+    r->looked_ms = r->full ? clock_boot_ms() : 0;
     r->full = true;
-    r->looked_ms = clock_boot_ms();
     if (!r->short_since_ms)
         r->short_since_ms = clock_wall_ms();
 }

@@ -21,6 +21,7 @@
 #include "trial/shim.h"
 #include "trial/trial.h"
 
+#define ROOM_MS 1000
 #define ANSWER_MS 8000
 #define LEAK_TRIES 4
 #define SAMPLE 3 /* of one operation, before the next */
@@ -104,6 +105,15 @@ static bool restart(struct nth *x)
     return trial_start(&x->agent);
 }
 
+/* A write that found no room makes the agent refuse others until it has looked again. */
+static void wait_for_room(struct nth *x)
+{
+    int64_t until = trial_now_ms() + ROOM_MS;
+    while (trial_ask(&x->agent, x->agent.token, "GET", "sys/mounts", NULL, ANSWER_MS, NULL) == 500 &&
+           trial_now_ms() < until)
+        trial_sleep_ms(5);
+}
+
 /* After a trial: it runs, with its connector; *died says that it had not. */
 static bool bring_up(struct nth *x, bool *died)
 {
@@ -120,6 +130,8 @@ static bool bring_up(struct nth *x, bool *died)
     bool up = code == 200 && connector && strcmp(connector, "up") == 0;
     json_decref(answer);
     *died = code != 200;
+    if (up && !sealed)
+        wait_for_room(x);
     return (up && !sealed) || restart(x); /* dev mode has one connector, and it may have ended */
 }
 
