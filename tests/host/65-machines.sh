@@ -115,7 +115,7 @@ robots() {
         inside ssh "${ALONE[@]}" -o BatchMode=yes robot@127.0.0.1 true
     fails "nor for Ansible" ansible_by robot "-o ControlMaster=no" raw -a true
     like "which says it is unreachable" "$OUT" 'UNREACHABLE'
-    like "the journal says why" "$(inside journalctl -q -u countersignd --since=-60s)" 'sshd for robot.*verdict 0.*from'
+    like "the journal says why" "$(inside journalctl -q -u countersignd --since=-60s)" 'sshd for robot.*denied.*from'
 }
 
 # --- What is asked where -------------------------------------------------------------------------------------
