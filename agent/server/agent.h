@@ -1,4 +1,4 @@
-/* The agent's parts, as the server's files see each other. Made by main.c, once. */
+/* The agent's parts, as the server's files see each other. Put together by assemble.c. */
 #ifndef COUNTERSIGN_SERVER_AGENT_H
 #define COUNTERSIGN_SERVER_AGENT_H
 
