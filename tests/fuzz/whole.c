@@ -111,15 +111,23 @@ static void start(void)
     whole.running = true;
 }
 
+/* What waits for a connector is told that it went away once it was sent, and asks again, perhaps. */
+static void lose_connector(void)
+{
+    for (unsigned times = 0; times < 3; times++) {
+        whole_connect();
+        close(whole.connector);
+        whole.connector = -1;
+        whole_settle();
+    }
+}
+
 static void stop(void)
 {
     struct agent *a = &whole.agent;
     if (!whole.running)
         return;
-    if (whole.connector >= 0)
-        close(whole.connector); /* what waits for it is told */
-    whole.connector = -1;
-    whole_settle();
+    lose_connector();
     revoke_forget_waiters();
     whole_settle();
     assemble_close(a);
