@@ -525,7 +525,8 @@ static int run_restore(struct cli *c)
 
     if (code != EXIT_CODE_OK)
         return code;
-    if (keyfile_prepare(&k, args_str(&c->args, "unseal-key-file"), why, sizeof(why)) < 0) {
+    if (keyfile_prepare(&k, args_str(&c->args, "unseal-key-file"), c->address, why, sizeof(why)) <
+        0) {
         output_error("the new unseal key could not be kept: %s", why);
         output_note("Nothing was restored. Choose another place with -unseal-key-file=FILE.");
         return EXIT_CODE_LOCAL;
