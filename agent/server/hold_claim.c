@@ -134,7 +134,8 @@ static int put_marker(struct agent *a, const char *key, const json_t *frame, jso
     return json_set_str(claim, "marker", marker);
 }
 
-static int add_claim(struct agent *a, const char *key, json_t *frame)
+static int add_claim(struct agent *a, const char *key, json_t *frame,
+                     char token[CONNECTOR_CLAIM_LEN + 1])
 {
     char host[65];
     json_t *claim;
@@ -142,6 +143,7 @@ static int add_claim(struct agent *a, const char *key, json_t *frame)
     if (e < 0)
         return e;
     host_name(host, sizeof(host));
+    snprintf(token, CONNECTOR_CLAIM_LEN + 1, "%s", json_str_or(claim, "next", ""));
     _cleanup_json_ json_t *mine = json_pack(
         "{s:O, s:O, s:O, s:s}", "next", json_object_get(claim, "next"), "known",
         json_object_get(claim, "known"), "take", json_object_get(claim, "take"), "by", host);
@@ -157,6 +159,7 @@ static int add_claim(struct agent *a, const char *key, json_t *frame)
 struct called {
     struct agent *agent;
     char key[HOLD_KEY_MAX];
+    char token[CONNECTOR_CLAIM_LEN + 1]; /* that it was sent with */
     link_answer_fn answer;
     void *data;
     json_t *made_up; /* an answer without a call */
@@ -204,10 +207,13 @@ static void keep(struct agent *a, const char *key, const char *held)
         free(n);
 }
 
-static void learn(struct agent *a, const char *key, const json_t *answer)
+/* The answer to a call with an earlier token than today's (the store was sealed and opened, or a
+ * commit was lost, while it was under way) says nothing of today's: what it found a stranger's may
+ * be ours, and what it left there is to stay known. */
+static void learn(struct agent *a, const char *key, const char *token, const json_t *answer)
 {
     json_t *claim = json_object_get(a->hold->claims, key);
-    if (!claim) /* sealed meanwhile */
+    if (!claim || strcmp(json_str_or(claim, "next", ""), token) != 0)
         return;
     if (strcmp(json_str_or(answer, "kind", ""), "superseded") == 0) {
         const char *why = json_str_or(answer, "message", "another agent has claimed it");
@@ -226,7 +232,7 @@ static void learn(struct agent *a, const char *key, const json_t *answer)
 static void on_answer(const json_t *answer, void *data)
 {
     struct called *c = data;
-    learn(c->agent, c->key, answer);
+    learn(c->agent, c->key, c->token, answer);
     c->answer(answer, c->data);
     json_decref(c->made_up);
     free(c);
@@ -282,7 +288,7 @@ int hold_call(struct agent *a, const char *space, json_t *frame, link_answer_fn 
     const char *why = hold_database(a, space, name);
     if (why)
         return answer_held(c, why);
-    int e = add_claim(a, c->key, frame);
+    int e = add_claim(a, c->key, frame, c->token);
     if (e == 0) {
         own = NULL;
         e = link_call(a->link, frame, on_answer, c);
