@@ -182,48 +182,32 @@ int hold_refuse(struct request *r)
     return e < 0 ? e : 1;
 }
 
-static void add_problem(json_t *list, const char *fmt, ...) _printf_(2, 3);
-static void add_problem(json_t *list, const char *fmt, ...)
-{
-    char text[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    (void)json_array_append_new(list, json_string(text));
-}
-
 void hold_problems(const struct agent *a, json_t *list, bool names)
 {
     const char *why = hold_reason(a), *key;
     const json_t *claim;
     size_t held = 0;
     if (why)
-        add_problem(list,
-                    "held: %s. Logins work; nothing is made, revoked, expired or swept. If this "
-                    "store is to go on: " WHAT_TO_DO,
-                    why);
+        (void)json_append_text(
+            list,
+            "held: %s. Logins work; nothing is made, revoked, expired or swept. If this "
+            "store is to go on: " WHAT_TO_DO,
+            why);
     json_object_foreach(a->hold->claims, key, claim)
     {
         const char *by = json_str_or(claim, "held", "");
         held += by[0] != '\0';
         if (by[0] && names)
-            add_problem(list,
-                        "the database %s is held: %s. If that agent is to stop and this one to go "
-                        "on: " WHAT_TO_DO,
-                        strchr(key, '/') + 1, by);
+            (void)json_append_text(
+                list,
+                "the database %s is held: %s. If that agent is to stop and this one to go "
+                "on: " WHAT_TO_DO,
+                strchr(key, '/') + 1, by);
     }
     if (held && !names)
-        add_problem(list,
-                    "%zu databases are held, since another agent has claimed them: " WHAT_TO_DO,
-                    held);
-}
-
-static json_t *stamp(int64_t ms)
-{
-    char text[CLOCK_STAMP_LEN];
-    clock_stamp(ms, 0, text);
-    return json_string(text);
+        (void)json_append_text(
+            list, "%zu databases are held, since another agent has claimed them: " WHAT_TO_DO,
+            held);
 }
 
 json_t *hold_show(const struct agent *a)
@@ -233,7 +217,7 @@ json_t *hold_show(const struct agent *a)
     if (!why)
         return json_null();
     return json_pack("{s:s, s:s, s:o}", "cause", json_str_or(all, "cause", "damaged"), "reason",
-                     why, "since", stamp(json_int(all, "since", 0)));
+                     why, "since", json_stamp(json_int(all, "since", 0)));
 }
 
 json_t *hold_show_databases(const struct agent *a)
@@ -250,7 +234,7 @@ json_t *hold_show_databases(const struct agent *a)
         if (!by[0] || !m)
             continue;
         json_t *one = json_pack("{s:s, s:s, s:s, s:o}", "mount", m->path, "name", slash + 1,
-                                "reason", by, "since", stamp(json_int(claim, "since", 0)));
+                                "reason", by, "since", json_stamp(json_int(claim, "since", 0)));
         if (json_array_append_new(list, one) < 0) {
             json_decref(list);
             return NULL;
