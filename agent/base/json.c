@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -498,6 +499,25 @@ int json_set_int(json_t *obj, const char *key, int64_t value)
 int json_set_bool(json_t *obj, const char *key, bool value)
 {
     return json_object_set_new(obj, key, json_boolean(value)) < 0 ? -ENOMEM : 0;
+}
+
+json_t *json_stamp(int64_t wall_ms)
+{
+    char text[CLOCK_STAMP_LEN];
+    if (!wall_ms)
+        return json_null();
+    clock_stamp(wall_ms, 0, text);
+    return json_string(text);
+}
+
+int json_append_text(json_t *list, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    return json_array_append_new(list, json_string(text)) < 0 ? -ENOMEM : 0;
 }
 
 bool json_has_str(const json_t *array, const char *s)

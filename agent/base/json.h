@@ -80,6 +80,11 @@ bool json_bool(const json_t *obj, const char *key, bool dflt);
 int json_set_str(json_t *obj, const char *key, const char *value);
 int json_set_int(json_t *obj, const char *key, int64_t value);
 int json_set_bool(json_t *obj, const char *key, bool value);
+/* A moment (wall time in ms) as clock_stamp() writes it in seconds; null for 0. NULL on lack of
+ * memory. */
+json_t *json_stamp(int64_t wall_ms);
+/* Appends a sentence of at most 1023 bytes. 0 or -ENOMEM. */
+int json_append_text(json_t *list, const char *fmt, ...) _printf_(2, 3);
 
 /* Whether the array holds the string. NULL array: false. */
 bool json_has_str(const json_t *array, const char *s);

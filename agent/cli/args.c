@@ -140,8 +140,8 @@ int args_check_count(const struct args *a, char *why, size_t whylen)
         return -EINVAL;
     }
     if (c->max_args >= 0 && a->n_pos > (size_t)c->max_args) {
-        snprintf(why, whylen, "\"%s\" is one word too many: countersign %s %s", a->pos[c->max_args],
-                 c->name, c->args);
+        snprintf(why, whylen, "\"%s\" is one word too many: countersign %s%s%s",
+                 a->pos[c->max_args], c->name, c->args[0] ? " " : "", c->args);
         return -EINVAL;
     }
     return 0;

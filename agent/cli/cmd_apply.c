@@ -232,7 +232,7 @@ static const struct flag apply_flags[] = {
 
 const struct command cmd_apply_rows[] = {
     {.name = "apply",
-     .args = "",
+     .args = "-f DIR",
      .purpose = "Make the agent as a folder of files says, and tell what changed",
      .details =
          "  mounts/NAME.json                   type, description, options, config\n"

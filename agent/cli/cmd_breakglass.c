@@ -145,7 +145,7 @@ static const struct flag revoke_flags[] = {
 
 const struct command cmd_breakglass_rows[] = {
     {.name = "operator break-glass generate",
-     .args = "",
+     .args = "-user=NAME",
      .purpose = "Make emergency codes for a person, in place of those they had",
      .details = "They open a login when nothing else does: the store is sealed, the authenticator "
                 "lost, the\n"
@@ -159,7 +159,7 @@ const struct command cmd_breakglass_rows[] = {
      .example = "sudo countersign operator break-glass status",
      .run = run_status},
     {.name = "operator break-glass revoke",
-     .args = "",
+     .args = "-user=NAME",
      .purpose = "Void a person's emergency codes",
      .example = "sudo countersign operator break-glass revoke -user=ada",
      .flags = revoke_flags,

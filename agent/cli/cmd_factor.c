@@ -266,14 +266,15 @@ static int print_factors(struct cli *c, const json_t *answer)
 {
     const json_t *factors = json_object_get(answer, "factors"), *f;
     const char *user = json_string_value(json_object_get(answer, "user"));
+    const char *asked = args_str(&c->args, "user");
     char created[64], used[64], details[96], locked[64];
     struct table *t;
     size_t i;
     int code;
 
     if (json_array_size(factors) == 0)
-        return show_done(c, NULL, "%s has no factor yet: countersign factor enroll",
-                         user ? user : "?");
+        return show_done(c, NULL, "%s has no factor yet: countersign factor enroll%s%s",
+                         user ? user : "?", asked ? " -user=" : "", asked ? asked : "");
     t = table_new((const char *const[]){"Type", "Enrolled", "Last used", "Details"}, 4);
     json_array_foreach(factors, i, f)
     {

@@ -108,6 +108,8 @@ static int read_source(struct cli *c, const struct passwd *pw, struct buf *text,
     if (e == 0)
         return EXIT_CODE_OK;
     output_error("%s can't be read: %s", path, why);
+    if (!file)
+        output_note("If it is elsewhere: countersign factor import FILE");
     return EXIT_CODE_LOCAL;
 }
 

@@ -56,7 +56,8 @@ static int choose_destination(struct cli *c, struct keyfile *k)
 {
     char why[512];
 
-    if (keyfile_prepare(k, args_str(&c->args, "unseal-key-file"), why, sizeof(why)) == 0)
+    if (keyfile_prepare(k, args_str(&c->args, "unseal-key-file"), c->address, why, sizeof(why)) ==
+        0)
         return EXIT_CODE_OK;
     output_error("the unseal key could not be kept: %s", why);
     output_note("Nothing was initialised. Choose another place with -unseal-key-file=FILE.");
@@ -141,7 +142,7 @@ static int run_init(struct cli *c)
         code = call(c, "PUT", "sys/init", NULL, body, &r);
     if (code != EXIT_CODE_OK)
         return code;
-    if (by_shares(c) && keyfile_retire() < 0 && geteuid() == 0)
+    if (by_shares(c) && keyfile_retire(c->address) < 0 && geteuid() == 0)
         output_note("WARNING: the unseal key of an earlier store could not be put aside: "
                     "remove " API_CREDENTIAL_FILE);
     return finish_init(c, &k, reply_data(&r));

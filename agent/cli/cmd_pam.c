@@ -8,197 +8,21 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "cli/families.h"
+#include "cli/pamchange.h"
 #include "cli/pamcheck.h"
 #include "cli/pamfile.h"
 #include "cli/pamstore.h"
 #include "cli/pamtimer.h"
 #include "cli/show.h"
 
-#define SERVICES_MAX 32
-
-/* One service in a change. */
-struct change {
-    const char *service;
-    struct buf before, after;
-    bool already, written;
-    char note[256];
-};
-
-struct changes {
-    const char *dir, *state;
-    size_t n;
-    struct change item[SERVICES_MAX];
-};
-
-static const char *dir_of(struct cli *c)
-{
-    const char *dir = args_str(&c->args, "pam-dir");
-
-    return dir ? dir : PAMSTORE_DIR;
-}
-
-static const char *state_of(struct cli *c)
-{
-    const char *state = args_str(&c->args, "state-dir");
-
-    return state ? state : PAMSTORE_STATE;
-}
-
-static void changes_free(struct changes *all)
-{
-    for (size_t i = 0; all && i < all->n; i++) {
-        buf_clear(&all->item[i].before);
-        buf_clear(&all->item[i].after);
-    }
-    free(all);
-}
-DEFINE_CLEANUP(struct changes *, changes_free)
-
-static int local_error(const char *why)
-{
-    output_error("%s", why);
-    return EXIT_CODE_LOCAL;
-}
-
-static bool good_name(const char *service)
-{
-    if (!pamstore_is_name(service)) {
-        output_error("\"%s\" is not the name of a PAM service", service);
-        return false;
-    }
-    if (strncmp(service, "common-", 7) == 0 || strcmp(service, "other") == 0) {
-        output_error(
-            "%s is part of every service at once (cron too): name the services, as sshd sudo",
-            service);
-        return false;
-    }
-    return true;
-}
-
-static struct changes *changes_new(struct cli *c)
-{
-    struct changes *all = calloc(1, sizeof(*all));
-
-    if (!all)
-        return NULL;
-    all->dir = dir_of(c);
-    all->state = state_of(c);
-    for (size_t i = 0; i < c->args.n_pos && i < SERVICES_MAX; i++)
-        all->item[all->n++] = (struct change){.service = c->args.pos[i],
-                                              .before = BUF_INIT(PAMSTACK_TEXT_MAX),
-                                              .after = BUF_INIT(2 * PAMSTACK_TEXT_MAX)};
-    return all;
-}
-
-/* Names of services as a new array; only those that are (or are not) written, by `which`. */
-static json_t *names_of(const struct changes *all, bool already)
-{
-    _cleanup_json_ json_t *list = json_array();
-
-    for (size_t i = 0; list && i < all->n; i++)
-        if (all->item[i].already == already &&
-            json_array_append_new(list, json_string(all->item[i].service)) < 0)
-            return NULL;
-    return json_incref(list);
-}
-
-static void join_names(const json_t *list, char *out, size_t size)
-{
-    const json_t *v;
-    size_t i;
-
-    out[0] = '\0';
-    json_array_foreach(list, i, v)
-    {
-        size_t n = strlen(out);
-
-        snprintf(out + n, size - n, "%s%s", i ? ", " : "", json_string_value(v));
-    }
-}
-
 /* --- enable -------------------------------------------------------------------------------------
  */
 
-static int open_included(const char *name, struct buf *text, void *data)
-{
-    const char *slash = strrchr(name, '/');
-    char folder[4096], why[256];
-
-    if (!slash)
-        return pamstore_is_name(name) ? pamstore_read(data, name, text, why, sizeof(why)) : -EINVAL;
-    if (name[0] != '/' || (size_t)(slash - name) >= sizeof(folder) || !pamstore_is_name(slash + 1))
-        return -EINVAL;
-    snprintf(folder, sizeof(folder), "%.*s", (int)(slash - name), name);
-    return pamstore_read(folder, slash + 1, text, why, sizeof(why));
-}
-
-static int plan_one(struct changes *all, struct change *k)
-{
-    char why[512];
-    int r;
-
-    if (!good_name(k->service))
-        return EXIT_CODE_LOCAL;
-    if (pamstore_read(all->dir, k->service, &k->before, why, sizeof(why)) < 0)
-        return local_error(why);
-    r = pamfile_enable(k->service, buf_str(&k->before), k->before.len, open_included,
-                       (void *)(uintptr_t)all->dir, &k->after, k->note, sizeof(k->note), why,
-                       sizeof(why));
-    if (r == PAMFILE_REFUSED) {
-        output_error("%s/%s is left as it is: %s", all->dir, k->service, why);
-        output_note("If you know what the file does, write by hand:\n%s",
-                    pamfile_by_hand(k->service));
-    }
-    k->already = r == PAMFILE_ALREADY;
-    return r == 0 || k->already ? EXIT_CODE_OK
-                                : (r == PAMFILE_REFUSED ? EXIT_CODE_LOCAL : call_no_memory());
-}
-
-static int plan_all(struct changes *all)
-{
-    int code = EXIT_CODE_OK;
-
-    for (size_t i = 0; i < all->n && code == EXIT_CODE_OK; i++)
-        code = plan_one(all, &all->item[i]);
-    if (code != EXIT_CODE_OK)
-        output_note("Nothing was changed.");
-    return code;
-}
-
-static void undo_written(struct changes *all)
-{
-    char why[512];
-
-    for (size_t i = 0; i < all->n; i++)
-        if (all->item[i].written && pamstore_write(all->dir, all->item[i].service,
-                                                   &all->item[i].before, why, sizeof(why)) < 0)
-            output_error("%s", why);
-}
-
-static int write_all(struct changes *all)
-{
-    char why[512];
-
-    for (size_t i = 0; i < all->n; i++) {
-        struct change *k = &all->item[i];
-
-        if (k->already)
-            continue;
-        if (pamstore_keep(all->state, k->service, &k->before, why, sizeof(why)) < 0 ||
-            pamstore_write(all->dir, k->service, &k->after, why, sizeof(why)) < 0) {
-            undo_written(all);
-            return local_error(why);
-        }
-        k->written = true;
-    }
-    return EXIT_CODE_OK;
-}
-
 /* Notes the change that has to be undone, and by what, before anything is changed. */
-static int arm(struct changes *all, int64_t seconds)
+static int arm(struct pamchange *all, int64_t seconds)
 {
     char id[ENCODE_UUID_LEN + 1], why[512];
-    json_t *services = names_of(all, false);
+    json_t *services = pamchange_names(all, false);
     _cleanup_json_ json_t *pending = NULL;
     int r;
 
@@ -208,7 +32,7 @@ static int arm(struct changes *all, int64_t seconds)
     if (!pending)
         return call_no_memory();
     if (pamstore_set_pending(all->state, pending, why, sizeof(why)) < 0)
-        return local_error(why);
+        return pamchange_fail(why);
     r = pamtimer_start(id, all->dir, all->state, seconds);
     if (r == 0)
         return EXIT_CODE_OK;
@@ -217,7 +41,7 @@ static int arm(struct changes *all, int64_t seconds)
     return EXIT_CODE_LOCAL;
 }
 
-static int refuse_pending(struct changes *all)
+static int refuse_pending(struct pamchange *all)
 {
     _cleanup_json_ json_t *pending = NULL;
     char why[512], when[64];
@@ -231,9 +55,9 @@ static int refuse_pending(struct changes *all)
     return EXIT_CODE_LOCAL;
 }
 
-static int report_enabled(struct cli *c, struct changes *all, int64_t seconds)
+static int report_enabled(struct cli *c, struct pamchange *all, int64_t seconds)
 {
-    _cleanup_json_ json_t *now = names_of(all, false), *before = names_of(all, true);
+    _cleanup_json_ json_t *now = pamchange_names(all, false), *before = pamchange_names(all, true);
     char names[1024], span[32];
 
     if (!now || !before)
@@ -247,10 +71,10 @@ static int report_enabled(struct cli *c, struct changes *all, int64_t seconds)
     for (size_t i = 0; i < all->n; i++)
         if (all->item[i].note[0])
             printf("%s: %s.\n", all->item[i].service, all->item[i].note);
-    join_names(before, names, sizeof(names));
+    pamchange_join(before, names, sizeof(names));
     if (names[0])
         printf("Enabled before already: %s.\n", names);
-    join_names(now, names, sizeof(names));
+    pamchange_join(now, names, sizeof(names));
     if (!names[0])
         return EXIT_CODE_OK;
     show_done(c, NULL, "Enabled: %s.", names);
@@ -268,35 +92,27 @@ static int report_enabled(struct cli *c, struct changes *all, int64_t seconds)
     return EXIT_CODE_OK;
 }
 
-static bool names_ssh(const struct changes *all)
-{
-    for (size_t i = 0; i < all->n; i++)
-        if (strcmp(all->item[i].service, "sshd") == 0)
-            return true;
-    return false;
-}
-
-static int enable_locked(struct cli *c, struct changes *all, int64_t seconds)
+static int enable_locked(struct cli *c, struct pamchange *all, int64_t seconds)
 {
     _cleanup_json_ json_t *now = NULL;
     char why[512];
     int code = refuse_pending(all);
 
     if (code == EXIT_CODE_OK)
-        code = plan_all(all);
-    if (code == EXIT_CODE_OK && pamcheck_all(c, names_ssh(all)) > 0 &&
+        code = pamchange_plan(all);
+    if (code == EXIT_CODE_OK && pamcheck_all(c, pamchange_has(all, "sshd")) > 0 &&
         !args_bool(&c->args, "force")) {
         output_error("put right what is marked above first (or -force). Nothing was changed");
         code = EXIT_CODE_LOCAL;
     }
-    now = names_of(all, false);
+    now = pamchange_names(all, false);
     if (code != EXIT_CODE_OK)
         return code;
     if (seconds > 0 && json_array_size(now) > 0)
         code = arm(all, seconds);
     if (code != EXIT_CODE_OK)
         return code;
-    code = write_all(all);
+    code = pamchange_write(all);
     if (code == EXIT_CODE_OK)
         return report_enabled(c, all, seconds);
     if (seconds > 0) {
@@ -307,21 +123,21 @@ static int enable_locked(struct cli *c, struct changes *all, int64_t seconds)
 }
 
 /* Looks only: whether it could be done, by whoever may write the files. */
-static int check_enable(struct cli *c, struct changes *all)
+static int check_enable(struct cli *c, struct pamchange *all)
 {
     _cleanup_json_ json_t *now = NULL;
-    int code = plan_all(all);
+    int code = pamchange_plan(all);
 
     for (size_t i = 0; i < all->n && code == EXIT_CODE_OK; i++)
         if (!all->item[i].already && access(all->dir, W_OK) < 0)
-            code = local_error("nobody but root may change it: run this as root");
+            code = pamchange_fail("nobody but root may change it: run this as root");
     if (code != EXIT_CODE_OK)
         return code;
-    if (pamcheck_all(c, names_ssh(all)) > 0 && !args_bool(&c->args, "force")) {
+    if (pamcheck_all(c, pamchange_has(all, "sshd")) > 0 && !args_bool(&c->args, "force")) {
         output_error("put right what is marked above first (or -force)");
         return EXIT_CODE_LOCAL;
     }
-    now = names_of(all, false);
+    now = pamchange_names(all, false);
     if (!now)
         return call_no_memory();
     return json_array_size(now) > 0 ? show_done(c, NULL, "Could be enabled.")
@@ -331,7 +147,7 @@ static int check_enable(struct cli *c, struct changes *all)
 static int run_enable(struct cli *c)
 {
     const char *rollback = args_str(&c->args, "rollback");
-    _cleanup_(changes_freep) struct changes *all = changes_new(c);
+    _cleanup_(pamchange_freep) struct pamchange *all = pamchange_new(c);
     int64_t seconds = 0;
     char why[512];
     int lock, code;
@@ -346,7 +162,7 @@ static int run_enable(struct cli *c)
         return check_enable(c, all);
     lock = pamstore_lock(all->state, why, sizeof(why));
     if (lock < 0)
-        return local_error(why);
+        return pamchange_fail(why);
     code = enable_locked(c, all, seconds);
     close(lock);
     return code;
@@ -362,32 +178,32 @@ static int disable_one(struct cli *c, const char *service)
     char why[512];
     int r;
 
-    if (!good_name(service))
+    if (!pamchange_is_service(service))
         return EXIT_CODE_LOCAL;
-    if (pamstore_read(dir_of(c), service, &before, why, sizeof(why)) < 0)
-        return local_error(why);
+    if (pamstore_read(pamchange_dir(c), service, &before, why, sizeof(why)) < 0)
+        return pamchange_fail(why);
     r = pamfile_disable(buf_str(&before), before.len, &after, why, sizeof(why));
     if (r == PAMFILE_NOT_OURS)
         return show_done(c, NULL, "%s was not enabled.", service);
     if (r == PAMFILE_REFUSED) {
         output_error("%s/%s is left as it is: %s\nThe file as it was before us: %s/%s.before",
-                     dir_of(c), service, why, state_of(c), service);
+                     pamchange_dir(c), service, why, pamchange_state(c), service);
         return EXIT_CODE_LOCAL;
     }
     if (r < 0)
         return call_no_memory();
-    if (pamstore_write(dir_of(c), service, &after, why, sizeof(why)) < 0)
-        return local_error(why);
+    if (pamstore_write(pamchange_dir(c), service, &after, why, sizeof(why)) < 0)
+        return pamchange_fail(why);
     return show_done(c, NULL, "Disabled: %s.", service);
 }
 
 static int run_disable(struct cli *c)
 {
     char why[512];
-    int lock = pamstore_lock(state_of(c), why, sizeof(why)), code = EXIT_CODE_OK;
+    int lock = pamstore_lock(pamchange_state(c), why, sizeof(why)), code = EXIT_CODE_OK;
 
     if (lock < 0)
-        return local_error(why);
+        return pamchange_fail(why);
     for (size_t i = 0; i < c->args.n_pos; i++) {
         int one = disable_one(c, c->args.pos[i]);
 
@@ -404,21 +220,21 @@ static int run_confirm(struct cli *c)
 {
     _cleanup_json_ json_t *pending = NULL;
     char why[512], names[1024];
-    int lock = pamstore_lock(state_of(c), why, sizeof(why)), r;
+    int lock = pamstore_lock(pamchange_state(c), why, sizeof(why)), r;
 
     if (lock < 0)
-        return local_error(why);
-    r = pamstore_pending(state_of(c), &pending, why, sizeof(why));
+        return pamchange_fail(why);
+    r = pamstore_pending(pamchange_state(c), &pending, why, sizeof(why));
     if (r == 0)
-        r = pamstore_clear_pending(state_of(c), why, sizeof(why));
+        r = pamstore_clear_pending(pamchange_state(c), why, sizeof(why));
     close(lock);
     if (r == -ENOENT)
-        return local_error(
+        return pamchange_fail(
             "no change waits to be confirmed: it was undone already, or made for good");
     if (r < 0)
-        return local_error(why);
+        return pamchange_fail(why);
     pamtimer_stop();
-    join_names(json_object_get(pending, "services"), names, sizeof(names));
+    pamchange_join(json_object_get(pending, "services"), names, sizeof(names));
     return show_done(c, NULL, "Confirmed: %s stay enabled.", names);
 }
 
@@ -432,20 +248,20 @@ static int roll_back_one(struct cli *c, const char *service)
     int r = -EINVAL;
 
     if (!service || !pamstore_is_name(service))
-        return local_error("the note of the change is damaged");
-    if (pamstore_read(dir_of(c), service, &before, why, sizeof(why)) == 0)
+        return pamchange_fail("the note of the change is damaged");
+    if (pamstore_read(pamchange_dir(c), service, &before, why, sizeof(why)) == 0)
         r = pamfile_disable(buf_str(&before), before.len, &after, why, sizeof(why));
     if (r == PAMFILE_NOT_OURS)
         return EXIT_CODE_OK;
     if (r != 0) {
         output_note("%s: %s; the copy from before is put back", service, why);
         buf_reset(&after);
-        r = pamstore_kept(state_of(c), service, &after, why, sizeof(why));
+        r = pamstore_kept(pamchange_state(c), service, &after, why, sizeof(why));
     }
     if (r == 0)
-        r = pamstore_write(dir_of(c), service, &after, why, sizeof(why));
+        r = pamstore_write(pamchange_dir(c), service, &after, why, sizeof(why));
     if (r < 0)
-        return local_error(why);
+        return pamchange_fail(why);
     return show_done(c, NULL, "Undone: %s.", service);
 }
 
@@ -466,8 +282,8 @@ static int roll_back_all(struct cli *c, const json_t *pending)
 
         code = code ? code : one;
     }
-    if (code == EXIT_CODE_OK && pamstore_clear_pending(state_of(c), why, sizeof(why)) < 0)
-        return local_error(why);
+    if (code == EXIT_CODE_OK && pamstore_clear_pending(pamchange_state(c), why, sizeof(why)) < 0)
+        return pamchange_fail(why);
     return code;
 }
 
@@ -475,15 +291,15 @@ static int run_rollback(struct cli *c)
 {
     _cleanup_json_ json_t *pending = NULL;
     char why[512];
-    int lock = pamstore_lock(state_of(c), why, sizeof(why)), r, code;
+    int lock = pamstore_lock(pamchange_state(c), why, sizeof(why)), r, code;
 
     if (lock < 0)
-        return local_error(why);
-    r = pamstore_pending(state_of(c), &pending, why, sizeof(why));
+        return pamchange_fail(why);
+    r = pamstore_pending(pamchange_state(c), &pending, why, sizeof(why));
     if (r == -ENOENT)
         code = args_has(&c->args, "id") ? EXIT_CODE_OK : show_done(c, NULL, "No change waits.");
     else
-        code = r < 0 ? local_error(why) : roll_back_all(c, pending);
+        code = r < 0 ? pamchange_fail(why) : roll_back_all(c, pending);
     close(lock);
     return code;
 }
@@ -527,7 +343,7 @@ static void print_pending(const json_t *pending)
 {
     char names[1024], when[64];
 
-    join_names(json_object_get(pending, "services"), names, sizeof(names));
+    pamchange_join(json_object_get(pending, "services"), names, sizeof(names));
     output_when(json_object_get(pending, "until"), when, sizeof(when));
     printf("\nWaits to be confirmed: %s. Undone %s, unless: countersign pam confirm\n", names,
            when[0] ? when : "at the next boot");
@@ -537,13 +353,13 @@ static int run_status(struct cli *c)
 {
     _cleanup_json_ json_t *found = json_object(), *pending = NULL, *v = NULL;
     char why[512];
-    int r = found ? list_services(dir_of(c), found) : -ENOMEM, waits, code = EXIT_CODE_OK;
+    int r = found ? list_services(pamchange_dir(c), found) : -ENOMEM, waits, code = EXIT_CODE_OK;
 
     if (r < 0) {
-        output_error("%s: %s", dir_of(c), strerror(-r));
+        output_error("%s: %s", pamchange_dir(c), strerror(-r));
         return EXIT_CODE_LOCAL;
     }
-    waits = pamstore_pending(state_of(c), &pending, why, sizeof(why));
+    waits = pamstore_pending(pamchange_state(c), &pending, why, sizeof(why));
     if (waits < 0 && waits != -ENOENT)
         output_note("Whether a change waits could not be seen: %s", why);
     if (c->out.format == OUTPUT_JSON) {
@@ -599,7 +415,7 @@ const struct command cmd_pam_rows[] = {
      .exits = LOCAL_EXITS,
      .flags = enable_flags,
      .min_args = 1,
-     .max_args = SERVICES_MAX,
+     .max_args = PAMCHANGE_MAX,
      .run = run_enable},
     {.name = "pam confirm",
      .args = "",
@@ -615,7 +431,7 @@ const struct command cmd_pam_rows[] = {
      .exits = LOCAL_EXITS,
      .flags = folder_flags,
      .min_args = 1,
-     .max_args = SERVICES_MAX,
+     .max_args = PAMCHANGE_MAX,
      .run = run_disable},
     {.name = "pam rollback",
      .args = "",

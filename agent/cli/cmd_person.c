@@ -150,7 +150,11 @@ static int run_show(struct cli *c)
 
     if (code != EXIT_CODE_OK || show_plainly(c, &r, &shown))
         return code ? code : shown;
-    return print_person(c, reply_data(&r));
+    code = print_person(c, reply_data(&r));
+    if (json_is_false(json_object_get(reply_data(&r), "known")))
+        output_note("\nThis host knows nobody of that name (getent passwd %s).",
+                    args_pos(&c->args, 0));
+    return code;
 }
 
 /* --- offboard ------------------------------------------------------------------------------------
@@ -312,8 +316,8 @@ static int run_unlock(struct cli *c)
                 : show_done(
                       c, &r,
                       "%s is no longer locked out. What was taken away stays so; a new factor: "
-                      "countersign factor enroll",
-                      args_pos(&c->args, 0));
+                      "countersign factor enroll -user=%s",
+                      args_pos(&c->args, 0), args_pos(&c->args, 0));
 }
 
 static const struct flag offboard_flags[] = {

@@ -327,7 +327,8 @@ static int run_reseal(struct cli *c)
     char why[512];
     int code;
 
-    if (keyfile_prepare(&k, args_str(&c->args, "unseal-key-file"), why, sizeof(why)) < 0) {
+    if (keyfile_prepare(&k, args_str(&c->args, "unseal-key-file"), c->address, why, sizeof(why)) <
+        0) {
         output_error("the new unseal key could not be kept: %s", why);
         output_note("Nothing was changed. Choose another place with -unseal-key-file=FILE.");
         return EXIT_CODE_LOCAL;

@@ -22,7 +22,7 @@
 #define STREAM_HEADER 24
 #define PROGRESS_FROM (8 * 1024 * 1024)
 
-/* --- Sizes and progress
+/* --- Progress
  * ----------------------------------------------------------------------------
  */
 
@@ -31,17 +31,6 @@ struct progress {
     bool shown;
     const char *verb;
 };
-
-static void human_size(int64_t bytes, char *out, size_t size)
-{
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    double v = (double)bytes;
-    size_t u = 0;
-
-    for (; v >= 1024 && u + 1 < ARRAY_LEN(units); u++)
-        v /= 1024;
-    snprintf(out, size, u ? "%.1f %s" : "%.0f %s", v, units[u]);
-}
 
 static void advance(struct progress *p, size_t n)
 {
@@ -217,7 +206,7 @@ static int show_saved(struct cli *c, struct saved *f)
 
         return o && output_json(o) == 0 ? EXIT_CODE_OK : call_no_memory();
     }
-    human_size(f->bytes, size, sizeof(size));
+    output_size(f->bytes, size, sizeof(size));
     printf("Saved %s (%s)\nSHA-256 %s\n\n"
            "The recovery shares that are good now open it, and nothing else does. Keep it on "
            "another host.\n",
@@ -351,7 +340,7 @@ static void print_about(const struct opened *f, FILE *to)
         output_clean(&clean, buf_str(&raw));
         fprintf(to, "  %-14s %s\n", rows[i].label, buf_str(&clean));
     }
-    human_size(f->bytes, size, sizeof(size));
+    output_size(f->bytes, size, sizeof(size));
     fprintf(to, "  %-14s %s\n  %-14s %d of %d recovery shares\n", "Size", size, "Opened by",
             (int)json_int(f->about, "threshold", 0), (int)json_int(f->about, "shares", 0));
 }
@@ -525,7 +514,8 @@ static int run_restore(struct cli *c)
 
     if (code != EXIT_CODE_OK)
         return code;
-    if (keyfile_prepare(&k, args_str(&c->args, "unseal-key-file"), why, sizeof(why)) < 0) {
+    if (keyfile_prepare(&k, args_str(&c->args, "unseal-key-file"), c->address, why, sizeof(why)) <
+        0) {
         output_error("the new unseal key could not be kept: %s", why);
         output_note("Nothing was restored. Choose another place with -unseal-key-file=FILE.");
         return EXIT_CODE_LOCAL;

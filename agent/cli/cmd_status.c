@@ -101,17 +101,6 @@ static void put_audit(const json_t *s)
     put_line("Audit", line);
 }
 
-static void put_bytes(json_int_t n, char *out, size_t size)
-{
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    double v = (double)n;
-    size_t i = 0;
-
-    for (; v >= 1024 && i + 1 < ARRAY_LEN(units); i++)
-        v /= 1024;
-    snprintf(out, size, i && v < 10 ? "%.1f %s" : "%.0f %s", v, units[i]);
-}
-
 static void put_disk(const json_t *s)
 {
     static const char *const names[] = {"store", "audit"};
@@ -125,7 +114,7 @@ static void put_disk(const json_t *s)
 
         if (json_integer_value(json_object_get(one, "reserve_whole")) == 0)
             continue;
-        put_bytes(json_integer_value(json_object_get(one, "free")), bytes, sizeof(bytes));
+        output_size(json_integer_value(json_object_get(one, "free")), bytes, sizeof(bytes));
         used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s free %s", used ? ", " : "",
                                  json_is_true(json_object_get(one, "full")) ? "nothing" : bytes,
                                  shown[i]);

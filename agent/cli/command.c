@@ -133,6 +133,24 @@ static unsigned distance(const char *a, const char *b)
     return d[n][m];
 }
 
+/* The first command that has the word behind its first one, up to that word. */
+static bool suggest_longer(const char *word, char *out, size_t size)
+{
+    const struct command *c;
+
+    for_each_command(c)
+    {
+        for (const char *at = strchr(c->name, ' '); at && !c->hidden; at = strchr(at + 1, ' ')) {
+            if (continues(at + 1, word)) {
+                snprintf(out, size, "%.*s", (int)((size_t)(at + 1 - c->name) + strlen(word)),
+                         c->name);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 void command_suggest(const char *prefix, const char *word, char *out, size_t size)
 {
     size_t skip = prefix[0] ? strlen(prefix) + 1 : 0;
@@ -140,6 +158,8 @@ void command_suggest(const char *prefix, const char *word, char *out, size_t siz
     const struct command *c;
 
     out[0] = '\0';
+    if (!prefix[0] && word[0] && suggest_longer(word, out, size))
+        return;
     for_each_command(c)
     {
         char next[WORD_MAX + 1];

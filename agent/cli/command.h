@@ -60,8 +60,8 @@ const struct command *command_find(const char *name);
 /* Whether a command has this name or goes on from it ("kv" in "kv get"). */
 bool command_is_prefix(const char *name);
 const struct flag *command_flag(const struct flag *table, const char *name);
-/* The next words that may follow `prefix` ("" at the start) nearest to `word`; "" if none is near.
- */
+/* The next words that may follow `prefix` ("" at the start) nearest to `word`; at the start also a
+ * longer command that has the word further on. "" if none is near. */
 void command_suggest(const char *prefix, const char *word, char *out, size_t size);
 
 /* --help of a command; of a group of commands; of the whole program. */

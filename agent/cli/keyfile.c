@@ -72,8 +72,21 @@ static int prepare_credential(struct keyfile *k, char *why, size_t whylen)
     return encrypt(k, &trial, "-", why, whylen);
 }
 
-int keyfile_prepare(struct keyfile *k, const char *file, char *why, size_t whylen)
+static bool is_the_hosts(const char *address)
 {
+    return strcmp(strncmp(address, "unix://", 7) == 0 ? address + 7 : address, API_SOCKET) == 0;
+}
+
+int keyfile_prepare(struct keyfile *k, const char *file, const char *address, char *why,
+                    size_t whylen)
+{
+    if (!file && !is_the_hosts(address)) {
+        snprintf(why, whylen,
+                 "the agent at %s is not the host's own (" API_SOCKET
+                 "), whose key is at %s and would be lost",
+                 address, API_CREDENTIAL_FILE);
+        return -EINVAL;
+    }
     snprintf(why, whylen, "out of memory");
     return file ? prepare_file(k, file, why, whylen) : prepare_credential(k, why, whylen);
 }
@@ -224,10 +237,10 @@ int keyfile_drop_old(const struct keyfile *k)
     return unlink(k->aside) < 0 ? -errno : sync_folder(CREDENTIAL_FOLDER);
 }
 
-int keyfile_retire(void)
+int keyfile_retire(const char *address)
 {
     struct keyfile k = {0};
-    int r = put_aside_old(&k);
+    int r = is_the_hosts(address) ? put_aside_old(&k) : 0;
 
     if (r < 0 || !k.aside[0])
         return r;

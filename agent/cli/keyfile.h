@@ -14,8 +14,10 @@ struct keyfile {
 };
 
 /* Makes sure, before there is a key, that it can be kept. file NULL: as a credential, which needs
- * root and systemd-creds. 0, or -errno with a sentence in why[]. */
-int keyfile_prepare(struct keyfile *k, const char *file, char *why, size_t whylen);
+ * root, systemd-creds, and this host's own agent: the key of another one (in dev mode, on another
+ * socket) must not take its place. address: of the agent. 0, or -errno with a sentence in why[]. */
+int keyfile_prepare(struct keyfile *k, const char *file, const char *address, char *why,
+                    size_t whylen);
 /* Keeps the key (text, one line). A credential from before is kept beside it. 0, or -errno with
  * why. */
 int keyfile_store(struct keyfile *k, const char *key, char *why, size_t whylen);
@@ -27,9 +29,9 @@ int keyfile_read_back(const struct keyfile *k, char **key, char *why, size_t why
 int keyfile_undo(struct keyfile *k);
 /* The new key is good: the credential that it replaced is removed. 0 or -errno. */
 int keyfile_drop_old(const struct keyfile *k);
-/* A credential of an earlier store, now that none is needed, is put aside, where no unit finds it.
- * 0, or -errno. */
-int keyfile_retire(void);
+/* A credential of an earlier store of this host's agent, now that none is needed, is put aside,
+ * where no unit finds it. 0, or -errno. */
+int keyfile_retire(const char *address);
 /* Frees; removes a file that was made and never written. */
 void keyfile_clear(struct keyfile *k);
 

@@ -366,3 +366,14 @@ void output_stamp(const json_t *v, char *out, size_t size)
     if (!localtime_r(&t, &tm) || strftime(out, size, "%Y-%m-%d %H:%M:%S", &tm) == 0)
         out[0] = '\0';
 }
+
+void output_size(int64_t bytes, char *out, size_t size)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)bytes;
+    size_t i = 0;
+
+    for (; v >= 1024 && i + 1 < ARRAY_LEN(units); i++)
+        v /= 1024;
+    snprintf(out, size, i && v < 10 ? "%.1f %s" : "%.0f %s", v, units[i]);
+}

@@ -57,6 +57,8 @@ int output_json(const json_t *v);
 /* Prints one value raw, with a line end on a terminal only (as vault does). 0 or -ENOMEM. */
 int output_raw(const struct output *o, const json_t *v);
 
+/* A size for people: "512 bytes", "2.3 MiB", "78 GiB". */
+void output_size(int64_t bytes, char *out, size_t size);
 /* Time for people: "12s ago", "in 47m", from a stamp (RFC 3339 text, or seconds since 1970). Empty
  * when v is neither. */
 void output_when(const json_t *v, char *out, size_t size);

@@ -1,6 +1,6 @@
 /* Where requests wait, and the connections that serve them.
  *
- * A database (url, account, password) has up to DESK_CONNECTIONS connections and a queue; jobs for
+ * A database (url, account, password) has up to POOL_CONNECTIONS connections and a queue; jobs for
  * one role run one after the other, whatever account they come with, so that a revoke never
  * overtakes the create before it. Passwords are not kept: a database is known by a keyed hash. */
 #ifndef COUNTERSIGN_CONNECTOR_DESK_H
@@ -10,10 +10,8 @@
 
 #include "base/buf.h"
 
-#define DESK_CONNECTIONS 4     /* to one database */
 #define DESK_QUEUE_MAX 64      /* waiting for one database */
 #define DESK_JOBS_MAX 256      /* in all */
-#define DESK_IDLE_SECONDS 60   /* then an idle connection is closed */
 #define DESK_LINGER_SECONDS 30 /* a COMMIT in doubt is waited for, though its answer was given */
 
 struct desk;

@@ -77,6 +77,36 @@ static bool in_schema(const struct json_field *schema, const char *name)
     return false;
 }
 
+void database_path(char out[DATABASE_PATH_LEN], const char *folder, const char *name)
+{
+    (void)snprintf(out, DATABASE_PATH_LEN, "%s/%.*s", folder, DATABASE_NAME_MAX, name);
+}
+
+int database_load(struct vault *v, const char *space, const char *folder, const char *name,
+                  json_t **out)
+{
+    char path[DATABASE_PATH_LEN];
+    database_path(path, folder, name);
+    return entry_get_json(v, space, path, out);
+}
+
+int database_overlay(struct engine_request *r, const char *folder, const char *name,
+                     const struct json_field *fields, json_t *empty, json_t **out)
+{
+    _cleanup_json_ json_t *first = empty;
+    int e = database_load(r->vault, r->space, folder, name, out);
+    if (e == ENTRY_E_NONE) {
+        *out = json_incref(first);
+        e = first ? 0 : -ENOMEM;
+    }
+    for (size_t i = 0; e == 0 && fields[i].name; i++) {
+        json_t *v = json_object_get(r->body, fields[i].name);
+        if (v && !json_is_null(v) && json_object_set(*out, fields[i].name, v) < 0)
+            e = -ENOMEM;
+    }
+    return e;
+}
+
 int database_warn_unknown(struct engine_request *r, const struct json_field *schema)
 {
     const char *name;

@@ -5,6 +5,8 @@
 
 #include "engine/database_inner.h"
 
+#define FOLDER "config"
+
 static const struct json_field fields[] = {
     {.name = "plugin_name", .kind = JSON_KIND_STRING, .max = 128},
     {.name = "connection_url", .kind = JSON_KIND_STRING, .min = 1, .max = 4096},
@@ -28,16 +30,9 @@ static const struct {
     {"self_managed", "the agent needs an account that may create roles"},
 };
 
-static void config_path(char out[DATABASE_PATH_LEN], const char *name)
-{
-    (void)snprintf(out, DATABASE_PATH_LEN, "config/%.*s", DATABASE_NAME_MAX, name);
-}
-
 int database_config_load(struct vault *v, const char *space, const char *name, json_t **out)
 {
-    char path[DATABASE_PATH_LEN];
-    config_path(path, name);
-    return entry_get_json(v, space, path, out);
+    return database_load(v, space, FOLDER, name, out);
 }
 
 json_t *database_config_db(const char *name, const json_t *config)
@@ -114,7 +109,7 @@ int database_config_read(struct engine_request *r, const char *name)
 
 int database_config_list(struct engine_request *r, const char *name _unused_)
 {
-    return engine_list(r, "config/");
+    return engine_list(r, FOLDER "/");
 }
 
 /* --- Writing -------------------------------------------------------------------------------------
@@ -138,22 +133,6 @@ static int check_fields(struct engine_request *r)
     if (e == -EINVAL) {
         (void)engine_error(r, 400, "%s", why);
         return 1;
-    }
-    return e;
-}
-
-/* The stored configuration with what is given laid over it, as Vault does. */
-static int overlay(struct engine_request *r, const char *name, json_t **out)
-{
-    int e = database_config_load(r->vault, r->space, name, out);
-    if (e == ENTRY_E_NONE) {
-        *out = json_pack("{s:[]}", "allowed_roles");
-        e = *out ? 0 : -ENOMEM;
-    }
-    for (size_t i = 0; e == 0 && fields[i].name; i++) {
-        json_t *v = json_object_get(r->body, fields[i].name);
-        if (v && !json_is_null(v) && json_object_set(*out, fields[i].name, v) < 0)
-            e = -ENOMEM;
     }
     return e;
 }
@@ -205,7 +184,7 @@ static int warn_moved(struct engine_request *r, const char *name, const json_t *
 static int save(struct engine_request *r, const char *name, const json_t *config)
 {
     char path[DATABASE_PATH_LEN];
-    config_path(path, name);
+    database_path(path, FOLDER, name);
     int e = warn_moved(r, name, config);
     if (e == 0 && json_array_size(json_object_get(config, "allowed_roles")) == 0)
         e = engine_warn(r, "allowed_roles is empty: no role may use this database yet");
@@ -257,7 +236,8 @@ int database_config_write(struct engine_request *r, const char *name)
     _cleanup_json_ json_t *config = NULL;
     int e = check_fields(r);
     if (e == 0)
-        e = overlay(r, name, &config);
+        e = database_overlay(r, FOLDER, name, fields, json_pack("{s:[]}", "allowed_roles"),
+                             &config);
     if (e == 0)
         e = check_config(r, config);
     if (e != 0)
@@ -312,7 +292,7 @@ int database_config_delete(struct engine_request *r, const char *name)
         r->status = 204;
         return ENGINE_DONE;
     }
-    config_path(path, name);
+    database_path(path, FOLDER, name);
     if (e == 0)
         e = entry_delete(r->vault, r->space, path);
     if (e >= 0)

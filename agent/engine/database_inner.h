@@ -13,7 +13,16 @@
 /* A handler; name is the path behind "config/" and the like, checked. */
 typedef int (*database_handler)(struct engine_request *r, const char *name);
 
+/* The path of one in its space; folder: "config" or "role". */
+void database_path(char out[DATABASE_PATH_LEN], const char *folder, const char *name);
 /* 0 and the object, ENTRY_E_NONE, -errno. */
+int database_load(struct vault *v, const char *space, const char *folder, const char *name,
+                  json_t **out);
+/* What is stored, or an empty one (stolen), with the fields of the body laid over it, as Vault
+ * does. 0 or -errno. */
+int database_overlay(struct engine_request *r, const char *folder, const char *name,
+                     const struct json_field *fields, json_t *empty, json_t **out);
+/* The same of each folder. */
 int database_config_load(struct vault *v, const char *space, const char *name, json_t **out);
 int database_role_load(struct vault *v, const char *space, const char *name, json_t **out);
 

@@ -7,6 +7,7 @@
 
 #include "engine/database_inner.h"
 
+#define FOLDER "role"
 #define STATEMENTS_MAX 64            /* of one list */
 #define STATEMENTS_BYTES (24 * 1024) /* of one list, as JSON: it must fit into a frame */
 #define GROUPS_MAX 32
@@ -28,21 +29,14 @@ static const struct json_field fields[] = {
 static const char *const statement_lists[] = {"creation_statements", "revocation_statements",
                                               "renew_statements", "rollback_statements"};
 
-static void role_path(char out[DATABASE_PATH_LEN], const char *name)
-{
-    (void)snprintf(out, DATABASE_PATH_LEN, "role/%.*s", DATABASE_NAME_MAX, name);
-}
-
 int database_role_load(struct vault *v, const char *space, const char *name, json_t **out)
 {
-    char path[DATABASE_PATH_LEN];
-    role_path(path, name);
-    return entry_get_json(v, space, path, out);
+    return database_load(v, space, FOLDER, name, out);
 }
 
 int database_role_list(struct engine_request *r, const char *name _unused_)
 {
-    return engine_list(r, "role/");
+    return engine_list(r, FOLDER "/");
 }
 
 int database_role_read(struct engine_request *r, const char *name)
@@ -57,7 +51,7 @@ int database_role_read(struct engine_request *r, const char *name)
 int database_role_delete(struct engine_request *r, const char *name)
 {
     char path[DATABASE_PATH_LEN];
-    role_path(path, name);
+    database_path(path, FOLDER, name);
     int e = entry_delete(r->vault, r->space, path);
     r->status = 204;
     return e < 0 ? e : ENGINE_DONE;
@@ -66,23 +60,12 @@ int database_role_delete(struct engine_request *r, const char *name)
 /* --- Writing -------------------------------------------------------------------------------------
  */
 
-static int overlay(struct engine_request *r, const char *name, json_t **out)
+static json_t *empty_role(void)
 {
-    int e = database_role_load(r->vault, r->space, name, out);
-    if (e == ENTRY_E_NONE) {
-        *out =
-            json_pack("{s:s, s:[], s:[], s:[], s:[], s:i, s:i, s:[], s:i, s:s}", "db_name", "",
-                      "creation_statements", "revocation_statements", "renew_statements",
-                      "rollback_statements", "default_ttl", 0, "max_ttl", 0, "groups",
-                      "connection_limit", DATABASE_CONNECTION_LIMIT, "credential_type", "password");
-        e = *out ? 0 : -ENOMEM;
-    }
-    for (size_t i = 0; e == 0 && fields[i].name; i++) {
-        json_t *v = json_object_get(r->body, fields[i].name);
-        if (v && !json_is_null(v) && json_object_set(*out, fields[i].name, v) < 0)
-            e = -ENOMEM;
-    }
-    return e;
+    return json_pack("{s:s, s:[], s:[], s:[], s:[], s:i, s:i, s:[], s:i, s:s}", "db_name", "",
+                     "creation_statements", "revocation_statements", "renew_statements",
+                     "rollback_statements", "default_ttl", 0, "max_ttl", 0, "groups",
+                     "connection_limit", DATABASE_CONNECTION_LIMIT, "credential_type", "password");
 }
 
 static bool any(const json_t *role, const char *list)
@@ -174,7 +157,7 @@ int database_role_write(struct engine_request *r, const char *name)
     if (e == -EINVAL)
         return engine_error(r, 400, "%s", why);
     if (e == 0)
-        e = overlay(r, name, &role);
+        e = database_overlay(r, FOLDER, name, fields, empty_role(), &role);
     if (e == 0)
         e = too_long(role, &large);
     if (e < 0)
@@ -182,7 +165,7 @@ int database_role_write(struct engine_request *r, const char *name)
     const char *fault = fault_of(role);
     if (fault || large)
         return engine_error(r, 400, "%s", fault ? fault : "the statements are too long");
-    role_path(path, name);
+    database_path(path, FOLDER, name);
     e = warn(r, role);
     if (e == 0 && !r->warnings)
         r->status = 204;

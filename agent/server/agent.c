@@ -127,15 +127,20 @@ int agent_count_leases(struct agent *a)
     return lease_counts(a->leases, &a->counts);
 }
 
-void agent_alert(struct agent *a, const char *event, const char *text)
+void agent_count_alert(struct agent *a, const char *event)
 {
-    const struct journal_fields f = {.alert = event};
-    journal_tell(JOURNAL_ALERT, LOG_WARNING, &f, "%s", text);
     metrics_count(METRICS_ALERTS);
     a->alerts.last_ms = clock_wall_ms();
     if (a->alerts.n++ == 0)
         a->alerts.first_ms = a->alerts.last_ms;
     snprintf(a->alerts.last, sizeof(a->alerts.last), "%s", event);
+}
+
+void agent_alert(struct agent *a, const char *event, const char *text)
+{
+    const struct journal_fields f = {.alert = event};
+    journal_tell(JOURNAL_ALERT, LOG_WARNING, &f, "%s", text);
+    agent_count_alert(a, event);
     if (!vault_in_turn(a->vault) || vault_state(a->vault) != VAULT_UNSEALED)
         return;
     _cleanup_buf_ struct buf shown = BUF_INIT(1024);

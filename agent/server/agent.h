@@ -1,4 +1,4 @@
-/* The agent's parts, as the server's files see each other. Made by main.c, once. */
+/* The agent's parts, as the server's files see each other. Put together by assemble.c. */
 #ifndef COUNTERSIGN_SERVER_AGENT_H
 #define COUNTERSIGN_SERVER_AGENT_H
 
@@ -93,5 +93,7 @@ int agent_count_leases(struct agent *a);
 /* An alert: a journal entry at warning level with fields, and (in a turn, unsealed) an audit line.
  */
 void agent_alert(struct agent *a, const char *event, const char *text);
+/* Counts an alert that the journal was told of in another way: for status and metrics. */
+void agent_count_alert(struct agent *a, const char *event);
 
 #endif

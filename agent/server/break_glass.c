@@ -188,23 +188,15 @@ int break_glass_revoke(struct vault *v, const char *user, size_t *n)
 /* --- Looking -----------------------------------------------------------------------------------
  */
 
-static json_t *stamp(int64_t ms)
-{
-    char text[CLOCK_STAMP_LEN];
-    if (!ms)
-        return json_null();
-    clock_stamp(ms, 0, text);
-    return json_string(text);
-}
-
 static json_t *shown_code(struct vault *v, const json_t *code)
 {
     bool open = vault_state(v) == VAULT_UNSEALED;
     return json_pack("{s:s, s:s, s:o, s:o, s:s?, s:s?, s:o}", "id", json_str_or(code, "id", "?"),
                      "user", json_str_or(code, "user", "?"), "made",
-                     stamp(json_int(code, "made", 0)), "used", stamp(json_int(code, "used", 0)),
-                     "service", json_str(code, "service"), "source", json_str(code, "source"),
-                     "genuine", open ? json_boolean(is_genuine(v, code)) : json_null());
+                     json_stamp(json_int(code, "made", 0)), "used",
+                     json_stamp(json_int(code, "used", 0)), "service", json_str(code, "service"),
+                     "source", json_str(code, "source"), "genuine",
+                     open ? json_boolean(is_genuine(v, code)) : json_null());
 }
 
 int break_glass_list(struct vault *v, json_t **out)

@@ -8,13 +8,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <syslog.h>
-#include <systemd/sd-journal.h>
 
 #include "base/clock.h"
 #include "base/encode.h"
 #include "identity/emergency.h"
 #include "server/break_glass.h"
+#include "server/journal.h"
 #include "server/login.h"
 
 #define TYPOS_MAX 3
@@ -98,15 +97,17 @@ static json_t *make_line(struct login *l, const char *event)
 }
 
 /* Said at once, before the login is let through: a crash may repeat it, never swallow it. */
-static void cry(const json_t *line, const char *event)
+static void cry(struct agent *a, const json_t *line, const char *event)
 {
-    sd_journal_send("MESSAGE=EMERGENCY: %s: code %s of %s, at %s from %s%s", event,
-                    json_str_or(line, "code", "?"), json_str_or(line, "user", "?"),
-                    json_str_or(line, "service", "?"), json_str_or(line, "source", "?"),
-                    json_bool(line, "sealed", false) ? ", while sealed" : "", "PRIORITY=%d",
-                    LOG_ALERT, "COUNTERSIGN_ALERT=%s", event, "COUNTERSIGN_USER=%s",
-                    json_str_or(line, "user", "?"), "COUNTERSIGN_SERVICE=%s",
-                    json_str_or(line, "service", "?"), NULL);
+    const struct journal_fields f = {.user = json_str(line, "user"),
+                                     .service = json_str(line, "service"),
+                                     .rhost = json_str(line, "source"),
+                                     .alert = event};
+    journal_tell(JOURNAL_ALERT, LOG_ALERT, &f, "EMERGENCY: %s: code %s of %s, at %s from %s%s",
+                 event, json_str_or(line, "code", "?"), json_str_or(line, "user", "?"),
+                 json_str_or(line, "service", "?"), json_str_or(line, "source", "?"),
+                 json_bool(line, "sealed", false) ? ", while sealed" : "");
+    agent_count_alert(a, event);
 }
 
 static int let_in(struct login *l)
@@ -124,7 +125,7 @@ static int used_again(struct login *l, json_t *line)
     static const char event[] = "a used emergency code was given again";
     if (json_set_str(line, "event", event) < 0)
         return -ENOMEM;
-    cry(line, event);
+    cry(l->agent, line, event);
     int e = is_sealed(l) ? 0 : login_alert(l, line);
     return e < 0 ? e : BREAK_GLASS_E_USED;
 }
@@ -140,7 +141,7 @@ int login_emergency_spend(struct login *l, const char *code)
         return used_again(l, line);
     if (e != 0)
         return e;
-    cry(line, event);
+    cry(l->agent, line, event);
     return let_in(l);
 }
 

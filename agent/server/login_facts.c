@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "server/login.h"
+#include "server/request.h"
 #include "server/rules.h"
 
 /* The numeric form of an address, IPv4-mapped IPv6 as IPv4. "" = no remote host, "?" = a name:
@@ -91,12 +92,8 @@ static int add(const struct proof *p, bool by_session, bool by_source, void *dat
     struct list *x = data;
     /* Scope "source" is sshd's alone: a proof at sudo says nothing of who connects from there. */
     by_source = by_source && strcmp(p->service, "sshd") == 0;
-    if (x->n < LOGIN_PROOFS && (by_session || by_source)) {
-        x->proofs[x->n++] = (struct decide_proof){.factor = p->factor,
-                                                  .age = (x->now - p->boot_ms) / 1000,
-                                                  .session = by_session,
-                                                  .source = by_source};
-    }
+    if (x->n < LOGIN_PROOFS && (by_session || by_source))
+        x->proofs[x->n++] = request_proof(p, x->now, by_session, by_source);
     return 0;
 }
 

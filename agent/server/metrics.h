@@ -10,7 +10,7 @@
 
 enum metrics_counter {
     METRICS_LOCKOUTS,     /* logins turned away for too many wrong answers */
-    METRICS_ALERTS,       /* agent_alert() */
+    METRICS_ALERTS,       /* agent_count_alert() */
     METRICS_TURNS_LOST,   /* turns whose commit failed */
     METRICS_REVOKED,      /* revocations that came to their end */
     METRICS_REVOKE_RETRY, /* … that have to be tried again */

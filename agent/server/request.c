@@ -100,6 +100,15 @@ int request_unsealed(struct request *r)
 /* --- The caller
  * ----------------------------------------------------------------------------------- */
 
+struct decide_proof request_proof(const struct proof *p, int64_t now_ms, bool by_session,
+                                  bool by_source)
+{
+    return (struct decide_proof){.factor = p->factor,
+                                 .age = (now_ms - p->boot_ms) / 1000,
+                                 .session = by_session,
+                                 .source = by_source};
+}
+
 struct proof_list {
     struct decide_proof *list;
     size_t n;
@@ -109,12 +118,8 @@ struct proof_list {
 static int add_proof(const struct proof *p, bool by_session, bool by_source, void *data)
 {
     struct proof_list *l = data;
-    if (l->n < REQUEST_PROOFS) {
-        l->list[l->n++] = (struct decide_proof){.factor = p->factor,
-                                                .age = (l->now - p->boot_ms) / 1000,
-                                                .session = by_session,
-                                                .source = by_source};
-    }
+    if (l->n < REQUEST_PROOFS)
+        l->list[l->n++] = request_proof(p, l->now, by_session, by_source);
     return 0;
 }
 

@@ -143,6 +143,9 @@ int request_token_check(struct request *r, const char *path, struct acl_result *
 /* Facts of the caller for policy/decide.h; proofs has room for REQUEST_PROOFS. */
 #define REQUEST_PROOFS 32
 int request_facts(struct request *r, struct decide_facts *f, struct decide_proof *proofs);
+/* A proof as the decision takes it. now_ms: of the boot clock. */
+struct decide_proof request_proof(const struct proof *p, int64_t now_ms, bool by_session,
+                                  bool by_source);
 /* Whether an error answer stands in the request already. */
 static inline bool request_refused(const struct request *r)
 {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "identity/factor.h"
 #include "identity/throttle.h"
+#include "server/pipeline.h"
 #include "server/routes.h"
 
 /* How fresh a proof must be to change one's own factors. */
@@ -81,7 +82,12 @@ static int admit(struct request *r, bool change)
     unsigned mask = 0;
     bool fresh = false;
     const char *user = subject(r);
-    if (!person_valid_name(user) || strcmp(user, "self") == 0)
+    if (strcmp(user, "self") == 0)
+        return pipeline_refuse(
+            request_error(r, 400,
+                          "\"self\" is nobody here: root and tokens speak for no person; name one "
+                          "(-user=NAME)"));
+    if (!person_valid_name(user))
         return request_error(r, 400, "there is no such user name") < 0 ? -ENOMEM : 1;
     if (!is_self(r)) {
         if (r->allowed)

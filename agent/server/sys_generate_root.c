@@ -53,8 +53,8 @@ static int check_wish(struct request *r, const char *otp)
                           "'pgp_key' is not supported: give an 'otp', or nothing and one is made");
     else if (r->agent->rooting)
         e = request_error(r, 400,
-                          "a root token is being generated already: go on with it, or "
-                          "cancel it first");
+                          "a root token is being generated already: go on with it (countersign "
+                          "operator generate-root), or cancel it first (-cancel)");
     else if (otp[0] && strlen(otp) != OTP_LEN)
         e = request_error(r, 400, "'otp' must have %d characters", OTP_LEN);
     else

@@ -11,17 +11,6 @@ int route_hold(struct request *r)
                                      hold_show_databases(r->agent)));
 }
 
-static int add(json_t *list, const char *fmt, ...) _printf_(2, 3);
-static int add(json_t *list, const char *fmt, ...)
-{
-    char text[800];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    return json_array_append_new(list, json_string(text)) < 0 ? -ENOMEM : 0;
-}
-
 static int tell(const struct agent *a, json_t *list)
 {
     const char *why = hold_reason(a);
@@ -30,12 +19,13 @@ static int tell(const struct agent *a, json_t *list)
     size_t i;
     int e = databases ? 0 : -ENOMEM;
     if (e == 0 && why)
-        e = add(list, "%s; this store goes on, and takes over its databases", why);
+        e = json_append_text(list, "%s; this store goes on, and takes over its databases", why);
     json_array_foreach(databases, i, one)
     {
         if (e == 0)
-            e = add(list, "%sconfig/%s is taken over: %s", json_str_or(one, "mount", ""),
-                    json_str_or(one, "name", ""), json_str_or(one, "reason", ""));
+            e = json_append_text(list, "%sconfig/%s is taken over: %s",
+                                 json_str_or(one, "mount", ""), json_str_or(one, "name", ""),
+                                 json_str_or(one, "reason", ""));
     }
     return e;
 }

@@ -26,15 +26,6 @@ struct subject {
     request_fn then;
 };
 
-static json_t *stamp(int64_t ms)
-{
-    char text[CLOCK_STAMP_LEN];
-    if (!ms)
-        return json_null();
-    clock_stamp(ms, 0, text);
-    return json_string(text);
-}
-
 /* --- Whom it is about
  * ---------------------------------------------------------------------------- */
 
@@ -97,7 +88,7 @@ static int add_session(const struct session *s, void *data)
     json_t *one = json_pack(
         "{s:s, s:s, s:s, s:s, s:o, s:I, s:b}", "id", number ? number + 1 : s->id, "service",
         s->service, "source", s->source[0] ? s->source : "local", "tty", s->tty, "started",
-        stamp(s->started_ms), "leader", (json_int_t)s->leader, "alive", session_alive(s));
+        json_stamp(s->started_ms), "leader", (json_int_t)s->leader, "alive", session_alive(s));
     return json_array_append_new(c->list, one) < 0 ? -ENOMEM : 0;
 }
 
@@ -105,7 +96,7 @@ static int add_token(const struct token *t, void *data)
 {
     struct collect *c = data;
     json_t *one = json_pack("{s:s, s:s, s:o}", "accessor", t->accessor, "display_name",
-                            t->display_name, "expires", stamp(t->expires_ms));
+                            t->display_name, "expires", json_stamp(t->expires_ms));
     return json_array_append_new(c->list, one) < 0 ? -ENOMEM : 0;
 }
 
@@ -116,9 +107,9 @@ static int add_lease(const json_t *l, void *data)
     json_t *one = json_pack(
         "{s:s, s:s, s:s, s:o, s:I, s:s, s:I, s:O?}", "id", json_str_or(l, "id", ""), "path",
         json_str_or(l, "path", ""), "state", json_str_or(l, "state", ""), "expires",
-        stamp(json_int(l, "expires", 0)), "ttl", (json_int_t)(left > 0 ? left : 0), "last_error",
-        json_str_or(l, "last_error", ""), "attempts", (json_int_t)json_int(l, "attempts", 0),
-        "objects", json_object_get(l, "objects"));
+        json_stamp(json_int(l, "expires", 0)), "ttl", (json_int_t)(left > 0 ? left : 0),
+        "last_error", json_str_or(l, "last_error", ""), "attempts",
+        (json_int_t)json_int(l, "attempts", 0), "objects", json_object_get(l, "objects"));
     return json_array_append_new(c->list, one) < 0 ? -ENOMEM : 0;
 }
 
@@ -165,7 +156,8 @@ static json_t *leases_of(struct request *r, const char *user, const json_t *toke
 
 static json_t *lock_json(const struct lock *l)
 {
-    return json_pack("{s:o, s:s, s:s}", "at", stamp(l->at_ms), "by", l->by, "reason", l->reason);
+    return json_pack("{s:o, s:s, s:s}", "at", json_stamp(l->at_ms), "by", l->by, "reason",
+                     l->reason);
 }
 
 /* 0 and the lock or a zeroed one; *locked tells which. */
@@ -246,7 +238,7 @@ static int add_locked(const char *user, void *data)
     int e = one ? lock_get(x->vault, user, &l) : -ENOMEM;
     if (e != 0)
         return e < 0 ? e : 0;
-    if (json_object_set_new(one, "locked", stamp(l.at_ms)) < 0)
+    if (json_object_set_new(one, "locked", json_stamp(l.at_ms)) < 0)
         e = -ENOMEM;
     if (e == 0)
         e = json_set_str(one, "reason", l.reason);

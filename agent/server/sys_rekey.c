@@ -70,8 +70,8 @@ static int check_wish(struct request *r, unsigned n, unsigned t)
         e = request_error(r, 400, "'pgp_keys' and 'backup' are not supported");
     else if (r->agent->rekeying)
         e = request_error(r, 400,
-                          "new shares are being made already: go on with it, or cancel it "
-                          "first");
+                          "new shares are being made already: go on with it (countersign "
+                          "operator rekey), or cancel it first (-cancel)");
     else if (!quorum_sizes_ok(n, t))
         e = request_error(r, 400,
                           "'secret_threshold' must be at least 2 and at most "

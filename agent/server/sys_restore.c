@@ -10,11 +10,10 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "server/hold.h"
+#include "server/quorum.h"
 #include "server/routes.h"
-#include "vault/shamir.h"
 #include "vault/snapshot.h"
 
-#define SHARE_LEN (VAULT_KEY_LEN + 1)
 #define BASE64_OF(n) (((n) + 2) / 3 * 4)
 
 const struct json_field route_fields_restore[] = {
@@ -44,8 +43,8 @@ const struct json_field route_fields_restore_data[] = {
 struct restoring {
     struct snapshot_load *load;
     char id[ENCODE_UUID_LEN + 1];
-    uint8_t share[SHAMIR_SHARES_MAX][SHARE_LEN];
-    unsigned n, threshold;
+    struct quorum *given;
+    unsigned threshold;
     bool opened;
 };
 
@@ -54,6 +53,7 @@ void route_restore_end(struct agent *a)
     if (!a->restoring)
         return;
     snapshot_load_free(a->restoring->load);
+    quorum_free(a->restoring->given);
     mem_free(a->restoring, sizeof(*a->restoring));
     a->restoring = NULL;
 }
@@ -108,8 +108,10 @@ int route_restore_begin(struct request *r)
     struct restoring *x = calloc(1, sizeof(*x));
     if (!x)
         return -ENOMEM;
-    int e = load_new(r, &x->load);
+    x->given = quorum_new();
+    int e = x->given ? load_new(r, &x->load) : -ENOMEM;
     if (e < 0 || request_refused(r)) {
+        quorum_free(x->given);
         mem_free(x, sizeof(*x));
         return e;
     }
@@ -125,30 +127,13 @@ int route_restore_begin(struct request *r)
  * ----------------------------------------------------------------------------------------
  */
 
-static int decode(const char *text, uint8_t share[SHARE_LEN])
-{
-    size_t n = 0;
-    int e = strlen(text) == 2 * SHARE_LEN ? encode_from_hex(text, share, SHARE_LEN, &n)
-                                          : encode_from_base64(text, share, SHARE_LEN, &n);
-    return e == 0 && n == SHARE_LEN ? 0 : -EBADMSG;
-}
-
-static bool seen(const struct restoring *x, const uint8_t share[SHARE_LEN])
-{
-    bool same = false;
-    for (unsigned i = 0; i < x->n; i++)
-        same |= mem_equal(x->share[i], SHARE_LEN, share, SHARE_LEN);
-    return same;
-}
-
 static int open_with_shares(struct restoring *x)
 {
     uint8_t root[VAULT_KEY_LEN];
-    int e = shamir_join(&x->share[0][0], SHARE_LEN, x->threshold, root);
+    int e = quorum_join(x->given, x->threshold, root);
     e = e == 0 ? snapshot_load_key(x->load, root) : SNAPSHOT_E_KEY;
     mem_wipe(root, sizeof(root));
-    mem_wipe(x->share, sizeof(x->share));
-    x->n = 0;
+    quorum_reset(x->given);
     x->opened = e == 0;
     return e;
 }
@@ -156,19 +141,16 @@ static int open_with_shares(struct restoring *x)
 int route_restore_share(struct request *r)
 {
     struct restoring *x = current(r);
-    uint8_t share[SHARE_LEN];
     int e = 0;
     if (!x)
         return none_such(r);
     if (x->opened)
         return request_error(r, 400, "the snapshot is open already: no more shares are needed");
-    if (decode(json_str(r->body, "key"), share) < 0)
-        return request_error(
-            r, 400, "'key' must be one recovery share, in hex or base64 (%d bytes)", SHARE_LEN);
-    if (!seen(x, share))
-        memcpy(x->share[x->n++], share, SHARE_LEN);
-    mem_wipe(share, sizeof(share));
-    if (x->n >= x->threshold)
+    if (quorum_add(x->given, json_str(r->body, "key")) != 0)
+        return request_error(r, 400,
+                             "'key' must be one recovery share, in hex or base64 (%d bytes)",
+                             QUORUM_SHARE_LEN);
+    if (x->given->n >= x->threshold)
         e = open_with_shares(x);
     if (e == SNAPSHOT_E_KEY)
         return request_error(r, 400,
@@ -179,7 +161,7 @@ int route_restore_share(struct request *r)
         return request_error(r, 400, "the snapshot is damaged");
     return e < 0 ? e
                  : request_data(r, json_pack("{s:i, s:i, s:b}", "progress",
-                                             x->opened ? x->threshold : x->n, "threshold",
+                                             x->opened ? x->threshold : x->given->n, "threshold",
                                              x->threshold, "opened", x->opened));
 }
 

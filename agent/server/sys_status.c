@@ -10,26 +10,17 @@
 #include "vault/audit.h"
 #include "vault/record.h"
 
-static json_t *stamp_or_null(int64_t ms)
-{
-    char text[CLOCK_STAMP_LEN];
-    if (!ms)
-        return json_null();
-    clock_stamp(ms, 0, text);
-    return json_string(text);
-}
-
 static json_t *room(const struct vault_room *r)
 {
     return json_pack("{s:I, s:I, s:I, s:b, s:o}", "free", (json_int_t)r->free, "reserve",
                      (json_int_t)r->reserve, "reserve_whole", (json_int_t)r->whole, "full", r->full,
-                     "full_since", stamp_or_null(r->since_ms));
+                     "full_since", json_stamp(r->since_ms));
 }
 
 static json_t *alerts(const struct alerts *x)
 {
     return json_pack("{s:I, s:o, s:o, s:s?}", "count", (json_int_t)x->n, "since",
-                     stamp_or_null(x->first_ms), "last", stamp_or_null(x->last_ms), "last_event",
+                     json_stamp(x->first_ms), "last", json_stamp(x->last_ms), "last_event",
                      x->n ? x->last : NULL);
 }
 
@@ -61,16 +52,16 @@ int route_status(struct request *r)
                "{s:s, s:s, s:b, s:b, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o, s:s, s:I, s:{s:I, s:I, "
                "s:o}, s:{s:o, s:o}, s:o, s:o, s:o}",
                "version", COUNTERSIGN_VERSION, "instance", vault_instance(a->vault), "initialized",
-               f.state != VAULT_UNINITIALISED, "sealed", !open, "since",
-               stamp_or_null(a->started_ms), "leases", "pending", (json_int_t)c->pending, "active",
-               (json_int_t)c->active, "revoking", (json_int_t)c->revoking, "quarantined",
-               (json_int_t)c->quarantined, "revocations_waiting", (json_int_t)c->revoking,
-               "oldest_waiting", stamp_or_null(c->oldest_waiting_ms), "connector",
-               link_up(a->link) ? "up" : "down", "sessions", (json_int_t)sessions, "audit", "seq",
-               (json_int_t)seq, "waiting", (json_int_t)f.audit_waiting, "failing_since",
-               stamp_or_null(f.audit_failing_ms), "disk", "store", room(&f.health.store), "audit",
-               room(&f.health.audit), "alerts", alerts(&a->alerts), "held",
-               open ? hold_show(a) : json_null(), "problems", problems_find(&f)));
+               f.state != VAULT_UNINITIALISED, "sealed", !open, "since", json_stamp(a->started_ms),
+               "leases", "pending", (json_int_t)c->pending, "active", (json_int_t)c->active,
+               "revoking", (json_int_t)c->revoking, "quarantined", (json_int_t)c->quarantined,
+               "revocations_waiting", (json_int_t)c->revoking, "oldest_waiting",
+               json_stamp(c->oldest_waiting_ms), "connector", link_up(a->link) ? "up" : "down",
+               "sessions", (json_int_t)sessions, "audit", "seq", (json_int_t)seq, "waiting",
+               (json_int_t)f.audit_waiting, "failing_since", json_stamp(f.audit_failing_ms), "disk",
+               "store", room(&f.health.store), "audit", room(&f.health.audit), "alerts",
+               alerts(&a->alerts), "held", open ? hold_show(a) : json_null(), "problems",
+               problems_find(&f)));
 }
 
 int route_logins(struct request *r)

@@ -87,6 +87,13 @@ static int rewrap(struct vault *v, const uint8_t *root, struct rows *rows)
     return r;
 }
 
+static int write_rows(struct vault *v, const char *root, const char *wrapper,
+                      const struct rows *rows)
+{
+    int r = vault_meta_write(v, root, rows->root.data, rows->root.len);
+    return r < 0 ? r : vault_meta_write(v, wrapper, rows->wrapper.data, rows->wrapper.len);
+}
+
 static int write_rekeyed(struct vault *v, const struct rows *rows, unsigned shares,
                          unsigned threshold)
 {
@@ -95,9 +102,7 @@ static int write_rekeyed(struct vault *v, const struct rows *rows, unsigned shar
         return r;
     r = vault_meta_write(v, VAULT_META_KEYRING, rows->ring.data, rows->ring.len);
     if (r == 0)
-        r = vault_meta_write(v, VAULT_META_ROOT, rows->root.data, rows->root.len);
-    if (r == 0)
-        r = vault_meta_write(v, VAULT_META_WRAPPER, rows->wrapper.data, rows->wrapper.len);
+        r = write_rows(v, VAULT_META_ROOT, VAULT_META_WRAPPER, rows);
     if (r == 0)
         r = forget_next(v);
     if (r == 0)
@@ -174,10 +179,7 @@ int vault_reseal_begin(struct vault *v, const uint8_t unseal_key[VAULT_KEY_LEN])
         r = vault_own_begin(v);
     if (r < 0)
         return r;
-    r = vault_meta_write(v, VAULT_META_ROOT_NEXT, rows.root.data, rows.root.len);
-    if (r == 0)
-        r = vault_meta_write(v, VAULT_META_WRAPPER_NEXT, rows.wrapper.data, rows.wrapper.len);
-    return vault_own_end(v, r);
+    return vault_own_end(v, write_rows(v, VAULT_META_ROOT_NEXT, VAULT_META_WRAPPER_NEXT, &rows));
 }
 
 /* It is when it opens what begin wrote. */
@@ -203,9 +205,7 @@ static int write_wrapped(struct vault *v, const struct rows *rows)
     int r = vault_own_begin(v);
     if (r < 0)
         return r;
-    r = vault_meta_write(v, VAULT_META_ROOT, rows->root.data, rows->root.len);
-    if (r == 0)
-        r = vault_meta_write(v, VAULT_META_WRAPPER, rows->wrapper.data, rows->wrapper.len);
+    r = write_rows(v, VAULT_META_ROOT, VAULT_META_WRAPPER, rows);
     if (r == 0)
         r = forget_next(v);
     return vault_own_end(v, r);

@@ -17,18 +17,10 @@
 #include "base/clock.h"
 #include "fuzz/fuzz.h"
 #include "identity/token.h"
-#include "server/break_glass.h"
+#include "server/assemble.h"
 #include "server/http_internal.h"
-#include "server/mount.h"
-#include "server/pam.h"
-#include "server/people.h"
-#include "server/pipeline.h"
-#include "server/hold.h"
-#include "server/quorum.h"
-#include "server/restart.h"
 #include "server/revoke.h"
 #include "server/rules.h"
-#include "server/watch.h"
 
 static const uint8_t unseal_key[VAULT_KEY_LEN] = "unseal key of the fuzz targets";
 
@@ -91,27 +83,6 @@ int crypto_pwhash_str_verify(const char str[crypto_pwhash_STRBYTES], const char 
 /* --- Made and unmade ----------------------------------------------------------------------------
  */
 
-static void on_commit(void *data)
-{
-    watch_committed(((struct agent *)data)->watch);
-}
-
-static void on_connector(void *data)
-{
-    revoke_sweep(data);
-}
-
-static void make_people(struct agent *a)
-{
-    PROMISE(sd_event_new(&a->loop) >= 0);
-    PROMISE(workers_new(a->loop, 1, 64, &a->nss) == 0);
-    PROMISE(workers_new(a->loop, 1, 64, &a->enrol_kdf) == 0);
-    a->login_nss = a->nss;
-    a->login_kdf = a->enrol_kdf;
-    PROMISE(people_new(a->nss, &a->people) == 0);
-    a->login_people = a->people;
-}
-
 void whole_connect(void)
 {
     static const char hello[] = "{\"hello\":1,\"program\":\"fuzz\"}";
@@ -126,25 +97,10 @@ void whole_connect(void)
 
 static void start(void)
 {
-    static const struct lease_ops ops = {.revoke = revoke_start, .changed = watch_changed};
     struct agent *a = &whole.agent;
     char why[256];
     PROMISE(vault_open(whole.db, &a->vault, why, sizeof(why)) == 0);
-    a->rules = rules_new();
-    a->mounts = mounts_new();
-    PROMISE(a->rules && a->mounts);
-    PROMISE(turn_new(a->loop, a->vault, &a->turn) == 0);
-    PROMISE(leases_new(a->vault, turn_effects(a->turn), &ops, a, &a->leases) == 0);
-    PROMISE(link_new(a->loop, &a->link) == 0);
-    PROMISE(restart_new(a, &a->restart) == 0);
-    a->hold = hold_new();
-    PROMISE(a->hold);
-    PROMISE(break_glass_new(&a->break_glass) == 0);
-    PROMISE(watch_new(a, &a->watch) == 0);
-    PROMISE(pam_new(a, &a->pam) == 0);
-    PROMISE(pipeline_start(a, &a->http) == 0);
-    turn_on_commit(a->turn, on_commit, a);
-    link_on_up(a->link, on_connector, a);
+    PROMISE(assemble_open(a) == 0);
     a->root_uid = geteuid();
     a->counted_ms = 0;
     if (vault_state(a->vault) != VAULT_UNINITIALISED) {
@@ -155,32 +111,26 @@ static void start(void)
     whole.running = true;
 }
 
+/* What waits for a connector is told that it went away once it was sent, and asks again, perhaps. */
+static void lose_connector(void)
+{
+    for (unsigned times = 0; times < 3; times++) {
+        whole_connect();
+        close(whole.connector);
+        whole.connector = -1;
+        whole_settle();
+    }
+}
+
 static void stop(void)
 {
     struct agent *a = &whole.agent;
     if (!whole.running)
         return;
-    if (whole.connector >= 0)
-        close(whole.connector); /* what waits for it is told */
-    whole.connector = -1;
-    whole_settle();
+    lose_connector();
     revoke_forget_waiters();
     whole_settle();
-    http_free(a->http);
-    pam_free(a->pam);
-    link_free(a->link);
-    watch_free(a->watch);
-    turn_free(a->turn);
-    leases_free(a->leases);
-    vault_close(a->vault);
-    rules_free(a->rules);
-    mounts_free(a->mounts);
-    restart_free(a->restart);
-    hold_free(a->hold);
-    break_glass_free(a->break_glass);
-    quorum_end_unsealing(a);
-    quorum_end_rooting(a);
-    quorum_end_rekeying(a);
+    assemble_close(a);
     whole.running = false;
 }
 
@@ -355,7 +305,8 @@ static void make(void)
     (void)atexit(clean_up);
     (void)snprintf(whole.db, sizeof(whole.db), "%s/agent.db", whole.dir);
     (void)snprintf(whole.first, sizeof(whole.first), "%s/first.db", whole.dir);
-    make_people(&whole.agent);
+    PROMISE(sd_event_new(&whole.agent.loop) >= 0);
+    PROMISE(assemble_workers(&whole.agent) == 0);
     start();
     fill(&whole.agent);
     stop();

@@ -212,6 +212,8 @@ unseal_with() { # FILE
 check_reseal() {
     base64 -w0 "$DIR/dev/unseal-key" >"$DIR/old-key"
     exits 1 "a file that is there is not overwritten" cs operator reseal -unseal-key-file="$DIR/old-key"
+    exits 1 "this agent's key never takes the place of the host's own" cs operator reseal
+    like "and says why" "$OUT" "unix://$DIR/dev/agent.sock is not the host's own"
     ok "a new unseal key is made, kept and proved" cs operator reseal -unseal-key-file="$DIR/new-key"
     cs operator seal >/dev/null
     exits 2 "the old one opens nothing any more" unseal_with "$DIR/old-key"

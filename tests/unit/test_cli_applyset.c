@@ -117,6 +117,7 @@ static void test_defaults(void **state)
     (void)state;
     put("database/db/roles/ro.json", "{\"db_name\": \"shop\", \"groups\": \"readers\"}");
     _cleanup_json_ json_t *problems = read_set(&set);
+    assert_int_equal(json_array_size(problems), 0);
     const json_t *body = set.item[0].body;
     assert_int_equal(json_int(body, "max_ttl", -1), 0);
     assert_true(json_is_array(json_object_get(body, "creation_statements")));

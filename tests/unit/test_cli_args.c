@@ -181,7 +181,8 @@ static void tables_are_sound(void **state)
     assert_true(rows > 50);
 }
 
-/* Goal: the nearest command is suggested, and none where nothing is near. */
+/* Goal: the nearest command is suggested, by a word further on too, and none where nothing is near.
+ */
 static void suggestions(void **state)
 {
     char near[128];
@@ -193,6 +194,10 @@ static void suggestions(void **state)
     assert_string_equal(near, "status");
     command_suggest("lease", "revok", near, sizeof(near));
     assert_string_equal(near, "lease revoke");
+    command_suggest("", "break-glass", near, sizeof(near));
+    assert_string_equal(near, "operator break-glass");
+    command_suggest("", "offboard", near, sizeof(near));
+    assert_string_equal(near, "person offboard");
     command_suggest("", "xylophone", near, sizeof(near));
     assert_string_equal(near, "");
     command_suggest("", "", near, sizeof(near));
