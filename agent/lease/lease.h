@@ -136,10 +136,20 @@ int lease_forget(struct leases *l, const char *id);
  * quarantined ones whose time has come are (re)tried by ops->revoke. At most limit rows. *more:
  * call again. */
 int lease_due(struct leases *l, int64_t now_ms, size_t limit, bool *more);
-/* After a start: every pending and revoking row is due at once. */
-int lease_restart(struct leases *l, int64_t now_ms);
-/* A database (mount space + name) can be reached again: its waiting revocations are due at once. */
-int lease_wake(struct leases *l, const char *space, int64_t now_ms);
+/* After a start, a slice a turn (begin with part and slice.after 0, call again while slice.more):
+ * what was under way when the agent stopped is due at once. That is each pending lease, and each
+ * claimed or held revocation, from before began_ms, the lease time of this start; what began since
+ * is left alone, so requests may be answered meanwhile. Rows that only wait for their next try are
+ * not touched: that is a minute off at most. Nothing is lost where it never gets to its end: all of
+ * it comes due by itself within LEASE_CLAIM_MS or LEASE_PENDING_MS. */
+struct lease_tour {
+    unsigned part;
+    struct record_slice slice;
+};
+int lease_restart(struct leases *l, int64_t began_ms, int64_t now_ms, struct lease_tour *t);
+/* What may be reached again: waiting revocations of a mount (space; NULL = all) are due at once. A
+ * slice a turn, as above. */
+int lease_wake(struct leases *l, const char *space, int64_t now_ms, struct record_slice *s);
 int lease_next_due(struct leases *l, int64_t *due_ms); /* 0, LEASE_E_NONE */
 
 /* Visits all, or those of a principal (NULL = all) or below a path prefix (NULL = all; as above),
@@ -151,11 +161,14 @@ int lease_each(struct leases *l, const char *principal, const char *prefix, size
 int lease_each_state(struct leases *l, const char *state, size_t limit, lease_fn fn, void *data);
 int lease_count_session(struct leases *l, const char *session_id, int64_t *n);
 
+#define LEASE_LOOKED 500
+
 struct lease_counts {
     int64_t pending, active, revoking, quarantined;
-    int64_t
-        oldest_waiting_ms; /* revoking_since of the oldest that failed at least once, 0 = none */
-    char last_error[256];  /* of that one */
+    /* revoking_since of the oldest that failed at least once, 0 = none; of very many revocations
+     * only the LEASE_LOOKED leases issued first are looked at, so that asking stays cheap. */
+    int64_t oldest_waiting_ms;
+    char last_error[256]; /* of that one */
 };
 int lease_counts(struct leases *l, struct lease_counts *out);
 

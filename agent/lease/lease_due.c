@@ -122,17 +122,28 @@ int lease_next_due(struct leases *l, int64_t *due_ms)
 /* --- What a start makes due ----------------------------------------------------------------------
  */
 
-/* Nothing that was under way before is any more. */
+struct leftover {
+    struct leases *leases;
+    int64_t began, now;
+};
+
+/* Of what was under way before the start nothing is any more; what began since is left alone. */
+static bool is_left_over(const json_t *lease, int64_t began)
+{
+    int64_t claimed = json_int(lease, "claimed", 0);
+    bool making = lease_is(lease, LEASE_STATE_PENDING) || json_bool(lease, "making", false);
+    if (claimed != 0)
+        return claimed < began + LEASE_CLAIM_MS;
+    return making && json_int(lease, "issued", 0) < began;
+}
+
 static int restart_one(const struct record *r, void *data)
 {
-    struct due *d = data;
+    struct leftover *d = data;
     _cleanup_json_ json_t *lease = NULL;
     int e = lease_parse(r, &lease);
-    if (e != 0)
+    if (e != 0 || !is_left_over(lease, d->began))
         return e;
-    bool parked = lease_is(lease, LEASE_STATE_QUARANTINED);
-    if (parked && json_int(lease, "claimed", 0) == 0)
-        return 0;
     if (lease_is(lease, LEASE_STATE_PENDING))
         e = lease_begin_revoking(d->leases, lease, "the agent stopped while it was being made",
                                  d->now);
@@ -145,17 +156,21 @@ static int restart_one(const struct record *r, void *data)
     return e < 0 ? e : lease_put(d->leases, lease, d->now);
 }
 
-int lease_restart(struct leases *l, int64_t now_ms)
+int lease_restart(struct leases *l, int64_t began_ms, int64_t now_ms, struct lease_tour *t)
 {
     static const char *const states[] = {LEASE_STATE_PENDING, LEASE_STATE_REVOKING,
                                          LEASE_STATE_QUARANTINED};
-    struct due d = {.leases = l, .now = now_ms};
-    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
-        int e = record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, states[i], 0, restart_one,
-                                &d, NULL);
-        if (e < 0)
-            return e;
-    }
+    struct leftover d = {.leases = l, .began = began_ms, .now = now_ms};
+    t->slice.more = false;
+    if (t->part >= ARRAY_LEN(states))
+        return 0;
+    int e = record_pass_slice(l->vault, RECORD_LEASE, LEASE_BY_STATE, states[t->part], &t->slice,
+                              restart_one, &d);
+    if (e < 0 || t->slice.more)
+        return e;
+    t->part++;
+    t->slice.after = 0;
+    t->slice.more = t->part < ARRAY_LEN(states);
     return 0;
 }
 
@@ -168,18 +183,20 @@ static int wake_one(const struct record *r, void *data)
 {
     struct wake *w = data;
     _cleanup_json_ json_t *lease = NULL;
+    if (r->due <= w->due.now)
+        return 0;
     int e = lease_parse(r, &lease);
     if (e != 0)
         return e;
-    if (strcmp(json_str_or(lease, "space", ""), w->space) != 0 || r->due <= w->due.now ||
+    if ((w->space && strcmp(json_str_or(lease, "space", ""), w->space) != 0) ||
         json_bool(lease, "making", false) || lease_in_flight(lease, w->due.now))
         return 0;
     return lease_revoke_row(w->due.leases, lease, "", true, w->due.now);
 }
 
-int lease_wake(struct leases *l, const char *space, int64_t now_ms)
+int lease_wake(struct leases *l, const char *space, int64_t now_ms, struct record_slice *s)
 {
     struct wake w = {.due = {.leases = l, .now = now_ms}, .space = space};
-    return record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING, 0,
-                           wake_one, &w, NULL);
+    return record_pass_slice(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING, s,
+                             wake_one, &w);
 }

@@ -204,6 +204,6 @@ int lease_counts(struct leases *l, struct lease_counts *out)
     }
     if (out->revoking == 0)
         return 0;
-    return record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING, 0,
-                           find_oldest, out, NULL);
+    return record_pass_key(l->vault, RECORD_LEASE, LEASE_BY_STATE, LEASE_STATE_REVOKING,
+                           LEASE_LOOKED, find_oldest, out, NULL);
 }

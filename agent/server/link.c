@@ -303,6 +303,11 @@ bool link_up(const struct link *l)
     return l->greeted;
 }
 
+bool link_has_room(const struct link *l)
+{
+    return l->n_calls < LINK_PENDING_MAX / 2;
+}
+
 void link_expect(struct link *l, int64_t ms)
 {
     l->expected_ms = clock_boot_ms() + ms;

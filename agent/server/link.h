@@ -27,6 +27,9 @@ int link_listen(struct link *l, int listen_fd, uid_t uid);
 int link_attach(struct link *l, int fd);
 void link_free(struct link *l);
 bool link_up(const struct link *l);
+/* Whether there is room for work that can wait: half of the places are for what somebody waits for.
+ */
+bool link_has_room(const struct link *l);
 /* A connector is expected soon (the agent or the connector is being restarted): calls made within
  * the next ms wait for it that long, where they would fail at once. A connector that went
  * away, or that leaves in order (it takes no more frames, but answers those it has), is expected

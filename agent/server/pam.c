@@ -16,7 +16,9 @@
 #include "server/people.h"
 #include "server/watch.h"
 
-#define PAM_PRIORITY (-100) /* before the API's sockets */
+#define PAM_PRIORITY                                                                               \
+    (-100) /* before all else: the API's sockets, turns, the connector's answers                   \
+            */
 #define HASH_MS 10000
 
 struct door {
@@ -465,6 +467,13 @@ int pam_new(struct agent *a, struct pam_server **out)
     if (!s)
         return -ENOMEM;
     s->agent = a;
+    int e = a->login_nss ? workers_set_priority(a->login_nss, PAM_PRIORITY) : 0;
+    if (e == 0 && a->login_kdf)
+        e = workers_set_priority(a->login_kdf, PAM_PRIORITY);
+    if (e < 0) {
+        free(s);
+        return e;
+    }
     *out = s;
     return 0;
 }

@@ -536,6 +536,48 @@ static int start_sweep(json_t *frame, const char *name, void *data)
     return e;
 }
 
+/* What waits for its next try is due at once: as many a turn as it has time for. Where that fails,
+ * they come due by themselves, a minute later at most. */
+static struct {
+    struct record_slice slice, next;
+    bool under_way, anew;
+} waking;
+
+#define WAKE_STEP 16
+
+static int wake_turn(void *data)
+{
+    struct agent *a = data;
+    int e = 0;
+    if (waking.anew)
+        waking.slice = (struct record_slice){0};
+    waking.anew = false;
+    waking.next = waking.slice;
+    waking.next.limit = WAKE_STEP;
+    waking.next.more = false;
+    if (vault_state(a->vault) != VAULT_UNSEALED || hold_reason(a))
+        return 0;
+    do {
+        e = lease_wake(a->leases, NULL, clock_lease_ms(), &waking.next);
+    } while (e >= 0 && waking.next.more && !turn_spent(a->turn));
+    return e < 0 ? e : 0;
+}
+
+static void wake_done(void *data, int error)
+{
+    struct agent *a = data;
+    waking.slice = waking.next;
+    waking.under_way = ((!error && waking.slice.more) || waking.anew) &&
+                       turn_add(a->turn, TURN_BACKGROUND, wake_turn, wake_done, a) == 0;
+}
+
+static void wake(struct agent *a)
+{
+    waking.anew = true;
+    if (!waking.under_way)
+        wake_done(a, 0);
+}
+
 static int sweep_all(void *data)
 {
     struct agent *a = data;
@@ -548,13 +590,14 @@ static int sweep_all(void *data)
             if (e < 0)
                 return e;
         }
-        (void)lease_wake(a->leases, x.mount->space, clock_lease_ms());
     }
     return 0;
 }
 
 void revoke_sweep(struct agent *a)
 {
-    if (vault_state(a->vault) == VAULT_UNSEALED && link_up(a->link))
-        (void)turn_add(a->turn, TURN_BACKGROUND, sweep_all, NULL, a);
+    if (vault_state(a->vault) != VAULT_UNSEALED || !link_up(a->link))
+        return;
+    (void)turn_add(a->turn, TURN_BACKGROUND, sweep_all, NULL, a);
+    wake(a);
 }

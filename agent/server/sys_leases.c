@@ -361,11 +361,9 @@ int route_lease_revoke(struct request *r)
     return ids ? revoked(r, ids) : -ENOMEM;
 }
 
-/* Leases may be very many, and each is a row to be rewritten: a slice of them a turn, so that
- * logins between two turns need not wait for all of them. */
-#define SLICE 100
-#define PAUSE_US                                                                                   \
-    1000 /* between two slices: turns that follow at once go before all else that waits */
+/* Leases may be very many, and each is a row to be rewritten: as many of them a turn as it has time
+ * for, and not in each turn, so that logins between two turns need not wait for all of them. */
+#define STEP 8 /* leases between two looks at the clock */
 
 struct purge {
     int (*some)(struct leases *l, const char *of, const char *reason, int64_t now_ms,
@@ -377,13 +375,11 @@ struct purge {
     struct record_slice slice;
     json_t *found; /* ids of the last slice, when somebody waits for them */
     struct waiter *waiter;
-    sd_event_source *pause;
 };
 
 static void purge_free(void *data)
 {
     struct purge *p = data;
-    sd_event_source_disable_unref(p->pause);
     revoke_wait_free(p->waiter);
     json_decref(p->found);
     free(p);
@@ -391,13 +387,15 @@ static void purge_free(void *data)
 
 static int purge_some(struct request *r);
 
-static int on_pause(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+/* In a turn that takes what can wait: only then it goes on. */
+static int pause_over(void *data _unused_)
 {
-    struct request *r = data;
-    struct purge *p = r->state;
-    p->pause = sd_event_source_disable_unref(p->pause);
-    request_resume(r, purge_some);
     return 0;
+}
+
+static void go_on(void *data, int error _unused_)
+{
+    request_resume(data, purge_some);
 }
 
 /* After the commit of a slice. */
@@ -410,8 +408,7 @@ static void purge_on(void *data)
         revoke_wait_add(p->waiter, p->found);
         (void)json_array_clear(p->found);
     }
-    if (p->slice.more && sd_event_add_time_relative(r->agent->loop, &p->pause, CLOCK_MONOTONIC,
-                                                    PAUSE_US, 0, on_pause, r) < 0)
+    if (p->slice.more && turn_add(r->agent->turn, TURN_BACKGROUND, pause_over, go_on, r) < 0)
         request_resume(r, purge_some);
     else if (!p->slice.more)
         revoke_wait_close(p->waiter);
@@ -426,7 +423,11 @@ static int purge_answer(struct request *r, const struct purge *p)
 static int purge_some(struct request *r)
 {
     struct purge *p = r->state;
-    int e = p->some(r->agent->leases, p->of, p->reason, r->lease_ms, &p->slice, &p->n, p->found);
+    int e;
+    turn_heavy(r->agent->turn);
+    do {
+        e = p->some(r->agent->leases, p->of, p->reason, r->lease_ms, &p->slice, &p->n, p->found);
+    } while (e >= 0 && p->slice.more && !turn_spent(r->agent->turn));
     if (e >= 0 && !p->slice.more)
         e = purge_answer(r, p);
     if (e < 0 || (!p->slice.more && !p->waiter))
@@ -443,7 +444,7 @@ static int purge_begin(struct request *r, const char *of, struct purge **out)
         return -ENOMEM;
     r->state = p;
     r->state_free = purge_free;
-    p->slice.limit = SLICE;
+    p->slice.limit = STEP;
     if (snprintf(p->of, sizeof(p->of), "%s", of) >= (int)sizeof(p->of))
         return request_error(r, 400, "the path is too long") < 0 ? -ENOMEM : 1;
     if (!wants_sync(r))

@@ -8,9 +8,12 @@
 #include "server/metrics.h"
 
 #define TURN_PRIORITY (-50)
+#define REST_MIN_US 500 /* shorter work is not worth a rest */
+#define REST_MAX_US 50000
 
 struct item {
     struct item *next;
+    enum turn_class class;
     turn_run_fn run;
     turn_done_fn done;
     void *data;
@@ -24,19 +27,43 @@ struct queue {
 struct turn {
     struct vault *vault;
     struct effects *effects;
-    sd_event_source *soon;
+    sd_event_source *soon, *rest;
     struct queue queue[TURN_CLASSES];
     void (*on_failure)(void *data);
     void *failure_data;
     void (*on_commit)(void *data);
     void *commit_data;
+    int64_t began_us; /* the turn under way, without its logins */
     bool running;
+    bool resting; /* what can wait does, until the timer */
+    bool heavy;
 };
 
 static void queue_clear(struct queue *q)
 {
     q->first = NULL;
     q->last = &q->first;
+}
+
+static bool waits(const struct turn *t, int c)
+{
+    return c == TURN_BACKGROUND && t->resting;
+}
+
+static void run_soon(struct turn *t)
+{
+    for (int c = 0; c < TURN_CLASSES; c++) {
+        if (t->queue[c].first && !waits(t, c))
+            (void)sd_event_source_set_enabled(t->soon, SD_EVENT_ONESHOT);
+    }
+}
+
+static int on_rested(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
+{
+    struct turn *t = data;
+    t->resting = false;
+    run_soon(t);
+    return 0;
 }
 
 static int on_soon(sd_event_source *s _unused_, void *data)
@@ -60,6 +87,12 @@ int turn_new(sd_event *loop, struct vault *v, struct turn **out)
     /* After the PAM sockets that are ready, before everything else: a lower place could starve. */
     if (r >= 0)
         r = sd_event_source_set_priority(t->soon, TURN_PRIORITY);
+    if (r >= 0)
+        r = sd_event_add_time_relative(loop, &t->rest, CLOCK_MONOTONIC, 0, 1, on_rested, t);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(t->rest, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_source_set_priority(t->rest, TURN_PRIORITY);
     if (r < 0) {
         turn_free(t);
         return r;
@@ -79,6 +112,7 @@ void turn_free(struct turn *t)
         }
     }
     sd_event_source_disable_unref(t->soon);
+    sd_event_source_disable_unref(t->rest);
     effects_free(t->effects);
     free(t);
 }
@@ -88,10 +122,10 @@ int turn_add(struct turn *t, enum turn_class c, turn_run_fn run, turn_done_fn do
     struct item *i = calloc(1, sizeof(*i));
     if (!i)
         return -ENOMEM;
-    *i = (struct item){.run = run, .done = done, .data = data};
+    *i = (struct item){.class = c, .run = run, .done = done, .data = data};
     *t->queue[c].last = i;
     t->queue[c].last = &i->next;
-    (void)sd_event_source_set_enabled(t->soon, SD_EVENT_ONESHOT);
+    run_soon(t);
     return 0;
 }
 
@@ -131,19 +165,43 @@ static int run_item(struct turn *t, struct item *i)
     return vault_undo(t->vault);
 }
 
-/* Moves the queued items of these classes into one list. */
-static struct item *gather(struct turn *t, enum turn_class from, enum turn_class to)
+bool turn_spent(const struct turn *t)
 {
-    struct queue all;
-    queue_clear(&all);
+    return metrics_now_us() - t->began_us >= TURN_BUDGET_US;
+}
+
+void turn_heavy(struct turn *t)
+{
+    t->heavy = true;
+}
+
+/* Moves the queued items of these classes into one list. */
+static void gather(struct turn *t, enum turn_class from, enum turn_class to, struct queue *all)
+{
+    queue_clear(all);
     for (int c = (int)from; c <= (int)to; c++) {
-        if (!t->queue[c].first)
+        if (!t->queue[c].first || waits(t, c))
             continue;
-        *all.last = t->queue[c].first;
-        all.last = t->queue[c].last;
+        t->heavy |= c == TURN_BACKGROUND;
+        *all->last = t->queue[c].first;
+        all->last = t->queue[c].last;
         queue_clear(&t->queue[c]);
     }
-    return all.first;
+}
+
+/* What can wait and found no time any more goes back to the front of its queue. */
+static void put_back(struct turn *t, struct queue *all, struct item **from)
+{
+    struct queue *q = &t->queue[TURN_BACKGROUND];
+    struct item *rest = *from;
+    if (!rest)
+        return;
+    *all->last = q->first;
+    if (!q->first)
+        q->last = all->last;
+    q->first = rest;
+    *from = NULL;
+    all->last = from;
 }
 
 /* What waits for the disk is measured. */
@@ -157,12 +215,20 @@ static int commit(struct turn *t)
     return r;
 }
 
-static int run_all(struct turn *t, struct item *items)
+static int run_all(struct turn *t, struct queue *all)
 {
     int r = vault_begin(t->vault);
+    bool any = false; /* of what can wait at least one: it gets on, however slow the host */
     FAULT_POINT(turn_begun);
-    for (struct item *i = items; i && r >= 0; i = i->next)
-        r = run_item(t, i);
+    for (struct item **i = &all->first; *i && r >= 0; i = &(*i)->next) {
+        bool can_wait = (*i)->class == TURN_BACKGROUND;
+        if (can_wait && any && turn_spent(t)) {
+            put_back(t, all, i);
+            break;
+        }
+        any |= can_wait;
+        r = run_item(t, *i);
+    }
     FAULT_POINT(turn_before_commit);
     if (r >= 0)
         r = commit(t);
@@ -181,14 +247,16 @@ static int run_all(struct turn *t, struct item *items)
 
 static void run_classes(struct turn *t, enum turn_class from, enum turn_class to)
 {
-    struct item *items = gather(t, from, to);
-    if (!items)
+    struct queue all;
+    t->began_us = metrics_now_us();
+    gather(t, from, to, &all);
+    if (!all.first)
         return;
-    int failed = run_all(t, items);
+    int failed = run_all(t, &all);
     if (!failed)
         effects_run(t->effects);
     FAULT_POINT(turn_effects_ran);
-    for (struct item *i = items, *next; i; i = next) {
+    for (struct item *i = all.first, *next; i; i = next) {
         next = i->next;
         if (i->done)
             i->done(i->data, failed ? failed : i->error);
@@ -197,6 +265,17 @@ static void run_classes(struct turn *t, enum turn_class from, enum turn_class to
     }
     if (!failed && t->on_commit)
         t->on_commit(t->commit_data);
+}
+
+/* After work that could have waited the loop belongs to all others for as long as that took. */
+static void rest(struct turn *t)
+{
+    int64_t took = metrics_now_us() - t->began_us;
+    if (!t->heavy || took < REST_MIN_US)
+        return;
+    took = took < REST_MAX_US ? took : REST_MAX_US;
+    t->resting = sd_event_source_set_time_relative(t->rest, (uint64_t)took) >= 0 &&
+                 sd_event_source_set_enabled(t->rest, SD_EVENT_ONESHOT) >= 0;
 }
 
 /* PAM's items have a transaction of their own: a full disk is no reason to keep people out (they
@@ -209,11 +288,10 @@ void turn_now(struct turn *t)
     vault_lend(t->vault, true);
     run_classes(t, TURN_PAM, TURN_PAM);
     vault_lend(t->vault, false);
+    t->heavy = false;
     run_classes(t, TURN_API, TURN_BACKGROUND);
     FAULT_POINT(turn_over);
+    rest(t);
     t->running = false;
-    for (int c = 0; c < TURN_CLASSES; c++) {
-        if (t->queue[c].first)
-            (void)sd_event_source_set_enabled(t->soon, SD_EVENT_ONESHOT);
-    }
+    run_soon(t);
 }

@@ -19,7 +19,9 @@
 
 #define TICK_MS 30000  /* the longest time between two looks */
 #define EXPORT_MS 1000 /* from an audit line in its file to that file on the disk */
-#define DUE_BATCH 64   /* rows that one turn drives */
+#define DUE_BATCH 64   /* tokens that one turn ends */
+#define DUE_STEP 8     /* leases between two looks at the clock */
+#define FULL_MS 20     /* until the connector may have room again */
 #define SWEEP_BATCH 512
 
 struct leader {
@@ -41,7 +43,11 @@ struct watch {
     struct leader *leaders;
     int64_t swept_ms;
     bool queued;
-    bool started; /* what was under way before the start has been taken up again */
+    bool started;                /* what was under way before the start has been taken up again: */
+    bool adopted;                /* sessions, */
+    struct lease_tour tour;      /* and leases, up to here, */
+    struct lease_tour next_tour; /* or here, once the turn is committed */
+    int64_t began_ms;            /* lease time of the start; 0 = sealed */
     bool tick_failed, export_failed; /* said already */
 };
 
@@ -220,20 +226,52 @@ static int sweep(struct watch *w, int64_t now)
 }
 
 /* Tried with each tick until it has worked: the disk may be full at first. */
-static int start(struct watch *w)
+static int adopt_sessions(struct watch *w)
 {
     struct dead d = {
         .agent = w->agent, .adopt = true, .reason = "it ended while the agent was away"};
-    int e = session_each(w->agent->vault, end_if_dead, &d);
-    if (e >= 0 && !hold_reason(w->agent))
-        e = lease_restart(w->agent->leases, clock_lease_ms());
+    return w->adopted ? 0 : session_each(w->agent->vault, end_if_dead, &d);
+}
+
+/* As many of the leases that were under way as this turn has time for. */
+static int go_over_leases(struct watch *w, struct lease_tour *t)
+{
+    int e;
+    do {
+        t->slice.limit = DUE_STEP;
+        e = lease_restart(w->agent->leases, w->began_ms, clock_lease_ms(), t);
+    } while (e >= 0 && t->slice.more && !turn_spent(w->agent->turn));
+    return e;
+}
+
+static int start(struct watch *w)
+{
+    struct lease_tour t = w->tour;
+    int e = adopt_sessions(w);
+    if (e < 0 || hold_reason(w->agent))
+        return e;
+    e = go_over_leases(w, &t);
+    if (e >= 0)
+        w->next_tour = t;
+    return e;
+}
+
+/* What is due, for as long as there is time, and room for what it asks of the connector. */
+static int drive(struct watch *w, int64_t now)
+{
+    bool more = true;
+    int e = 0;
+    while (e >= 0 && more && link_has_room(w->agent->link)) {
+        e = lease_due(w->agent->leases, now, DUE_STEP, &more);
+        if (turn_spent(w->agent->turn))
+            break;
+    }
     return e;
 }
 
 static int tick_turn(void *data)
 {
     struct watch *w = data;
-    bool more = false;
     w->queued = false;
     if (vault_state(w->agent->vault) != VAULT_UNSEALED)
         return 0;
@@ -243,13 +281,14 @@ static int tick_turn(void *data)
     if (e == DEADLINE_E_FORWARD)
         sd_journal_print(LOG_NOTICE,
                          "the clock is synchronised now; lease time moved forward to it");
+    w->next_tour = w->tour;
     e = w->started ? 0 : start(w);
     int64_t now = clock_lease_ms();
     bool held = hold_reason(w->agent) != NULL;
     if (e >= 0 && !held)
         e = token_expire(w->agent->vault, now, DUE_BATCH, token_gone, w->agent);
     if (e >= 0 && !held)
-        e = lease_due(w->agent->leases, now, DUE_BATCH, &more);
+        e = drive(w, now);
     if (e >= 0)
         e = sweep(w, clock_wall_ms());
     return e < 0 ? e : 0;
@@ -267,11 +306,23 @@ static int64_t until_next(struct watch *w)
     int64_t now = clock_lease_ms(), due, in = TICK_MS;
     if (hold_reason(w->agent))
         return in; /* nothing that is due is done */
+    if (!w->started)
+        return 0;
     if (lease_next_due(w->agent->leases, &due) == 0 && due - now < in)
         in = due - now;
     if (token_next_due(w->agent->vault, &due) == 0 && due - now < in)
         in = due - now;
+    if (in <= 0 && !link_has_room(w->agent->link))
+        return FULL_MS;
     return in > 0 ? in : 0;
+}
+
+/* What the start was to take up is behind it, as far as a held host lets it. */
+static void note_start(struct watch *w)
+{
+    w->adopted = true;
+    w->tour = w->next_tour;
+    w->started |= !w->tour.slice.more;
 }
 
 static void tick_done(void *data, int error)
@@ -286,7 +337,8 @@ static void tick_done(void *data, int error)
             "nothing expires",
             strerror(-error));
     w->tick_failed = error != 0;
-    w->started |= !error;
+    if (!error)
+        note_start(w);
     arm(w, error ? 1000 : until_next(w));
 }
 
@@ -376,6 +428,7 @@ int watch_new(struct agent *a, struct watch **out)
 
 void watch_stop(struct watch *w)
 {
+    w->began_ms = 0;
     (void)sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
     (void)sd_event_source_set_enabled(w->export_timer, SD_EVENT_OFF);
     for (struct leader *l = w->leaders, *next; l; l = next) {
@@ -403,11 +456,14 @@ void watch_free(struct watch *w)
     free(w);
 }
 
-/* Before the requests that waited for the key: what they begin in the same turn is not left over.
- */
+/* Before the requests that waited for the key: what they begin is younger than began_ms. So is what
+ * was begun before all that a held host holds was accepted: the start is the same. */
 int watch_start(struct watch *w)
 {
-    w->started = false;
+    if (w->began_ms == 0)
+        w->began_ms = clock_lease_ms();
+    w->started = w->adopted = false;
+    w->tour = (struct lease_tour){0};
     int e = turn_add(w->agent->turn, TURN_PAM, tick_turn, tick_done, w);
     w->queued = e == 0;
     return e;

@@ -198,6 +198,12 @@ int workers_new(sd_event *loop, unsigned threads, unsigned queue, struct workers
     return 0;
 }
 
+int workers_set_priority(struct workers *w, int64_t priority)
+{
+    int r = sd_event_source_set_priority(w->source, priority);
+    return r < 0 ? r : 0;
+}
+
 void workers_free(struct workers *w)
 {
     if (!w)

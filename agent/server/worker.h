@@ -9,6 +9,9 @@ struct workers;
 
 /* threads >= 1; queue: how many jobs may wait. 0 or -errno. */
 int workers_new(sd_event *loop, unsigned threads, unsigned queue, struct workers **out);
+/* The place of its answers in the loop (sd_event_source_set_priority(3)); 0 unless said. 0, -errno.
+ */
+int workers_set_priority(struct workers *w, int64_t priority);
 /* Waits for nothing: a thread that hangs in NSS is left behind with its job's data, which must
  * outlive it. No job is told any more. Not from within a done(). */
 void workers_free(struct workers *w);

@@ -88,6 +88,28 @@ static void restart(struct life *x)
     assert_int_equal(vault_begin(x->f->v), 0);
 }
 
+/* What that start takes up, in slices of one row, each in a turn of its own. */
+static int take_up(struct life *x, int64_t began)
+{
+    struct lease_tour t = {.slice = {.limit = 1}};
+    int turns = 0;
+    do {
+        assert_int_equal(lease_restart(x->l, began, began, &t), 0);
+        turn(x);
+        turns++;
+    } while (t.slice.more);
+    return turns;
+}
+
+static void wake_all(struct life *x, const char *space, int64_t now)
+{
+    struct record_slice s = {.limit = 1};
+    do {
+        assert_int_equal(lease_wake(x->l, space, now, &s), 0);
+        turn(x);
+    } while (s.more);
+}
+
 /* How many attempts there were since the last call. */
 static size_t asked(struct life *x)
 {
@@ -752,8 +774,8 @@ static void test_broken_rows(void **state)
     behind_its_back(x, "UPDATE lease SET due = 1 WHERE n IN (1, 3);"
                        "UPDATE lease SET k0 = (SELECT k0 FROM lease WHERE n = 4) WHERE n = 2;"
                        "UPDATE lease SET body = zeroblob(80) WHERE n = 2;");
-    assert_int_equal(lease_restart(x->l, NOW + 1), 0);
-    assert_int_equal(lease_wake(x->l, "space-1", NOW + 1), 0);
+    take_up(x, NOW + 1);
+    wake_all(x, "space-1", NOW + 1);
     assert_int_equal(lease_counts(x->l, &c), 0);
     assert_int_equal(c.active, 4);
     json_t *ids = json_array();
@@ -823,7 +845,7 @@ static void test_restart(void **state)
     turn(x);
     restart(x);
     expect_state(x, "p", "pending");
-    assert_int_equal(lease_restart(x->l, NOW + 1), 0);
+    take_up(x, NOW + 1);
     expect_state(x, "a", "active");
     expect_state(x, "q", "quarantined");
     assert_int_equal(number(x, "q", "next_try"), NOW + LEASE_QUARANTINE_RETRY_MS);
@@ -832,6 +854,46 @@ static void test_restart(void **state)
     assert_true(json_has_str(x->asked, "p") && json_has_str(x->asked, "r"));
     assert_int_equal(asked(x), 2);
     assert_int_equal(next_due(x), NOW + 1 + LEASE_CLAIM_MS);
+}
+
+/* While a start takes up what was under way before, what is begun since is left alone: leases being
+ * made, and attempts that were claimed. */
+static void test_restart_among_new(void **state)
+{
+    struct life *x = *state;
+    struct lease_spec fresh = base_spec;
+    struct lease_tour t = {.slice = {.limit = 1}};
+    add(x, &base_spec, "old/1", false);
+    add(x, &base_spec, "old/2", false);
+    add(x, &base_spec, "old/3", true);
+    assert_int_equal(lease_revoke(x->l, "old/3", "by hand", NOW), 0);
+    turn(x);
+    restart(x);
+    const int64_t began = NOW + 1000;
+    fresh.id = "new/1";
+    assert_int_equal(lease_create(x->l, &fresh, began), 0);
+    turn(x);
+    run_due(x, began); /* claims old/3 */
+    assert_int_equal(asked(x), 1);
+    assert_int_equal(lease_restart(x->l, began, began, &t), 0);
+    assert_true(t.slice.more);
+    expect_state(x, "old/1", "revoking");
+    expect_state(x, "old/2", "pending"); /* of a later turn */
+    turn(x);
+    fresh.id = "new/2";
+    assert_int_equal(lease_create(x->l, &fresh, began + 1), 0);
+    while (t.slice.more)
+        assert_int_equal(lease_restart(x->l, began, began + 2, &t), 0);
+    expect_state(x, "old/2", "revoking");
+    expect_state(x, "new/1", "pending");
+    expect_state(x, "new/2", "pending");
+    run_due(x, began + 3);
+    turn(x);
+    assert_false(json_has_str(x->asked, "old/3"));
+    assert_int_equal(asked(x), 2);
+    assert_int_equal(lease_activate(x->l, "new/1", began + 4), 0);
+    assert_int_equal(lease_restart(x->l, began, began + 5, &t), 0); /* past its end: nothing */
+    assert_false(t.slice.more);
 }
 
 /* A turn that is taken back leaves neither rows nor attempts. */
@@ -873,7 +935,7 @@ static void test_wake(void **state)
         if (i != 1) /* a/2 is under way still */
             assert_int_equal(lease_revoked(x->l, ids[i], LEASE_RETRY, "down", NULL, NOW), 0);
     }
-    assert_int_equal(lease_wake(x->l, "space-1", NOW + 1), 0);
+    wake_all(x, "space-1", NOW + 1);
     run_due(x, NOW + 1);
     turn(x);
     assert_int_equal(json_array_size(x->asked), 1);
@@ -1047,6 +1109,7 @@ int main(void)
         LEASE_TEST(test_broken_rows),
         LEASE_TEST(test_extremes),
         LEASE_TEST(test_restart),
+        LEASE_TEST(test_restart_among_new),
         LEASE_TEST(test_undone_turn),
         LEASE_TEST(test_wake),
         LEASE_TEST(test_forget),
