@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST_CAP 256
+#define FIRST_CAP 512
 
 void buf_clear(struct buf *b)
 {
@@ -34,8 +34,15 @@ const char *buf_str(const struct buf *b)
     return b->data ? (const char *)b->data : "";
 }
 
+/* Whether n more bytes and the NUL fit into the memory there is. A cap may lie beyond max. */
+static inline bool has_room(const struct buf *b, size_t n)
+{
+    return !b->error && b->len < b->cap && n < b->cap - b->len && b->len <= b->max &&
+           n <= b->max - b->len;
+}
+
 /* Makes room for n more bytes and the NUL. Never realloc(): it would leave a copy behind. */
-static int grow(struct buf *b, size_t n)
+static int make_room(struct buf *b, size_t n)
 {
     size_t need, cap;
     uint8_t *data;
@@ -59,6 +66,11 @@ static int grow(struct buf *b, size_t n)
     b->data = data;
     b->cap = cap;
     return 0;
+}
+
+static inline int grow(struct buf *b, size_t n)
+{
+    return has_room(b, n) ? 0 : make_room(b, n);
 }
 
 char *buf_steal(struct buf *b)
@@ -102,7 +114,10 @@ void buf_puts(struct buf *b, const char *s)
 
 void buf_putc(struct buf *b, char c)
 {
-    buf_put(b, &c, 1);
+    if (grow(b, 1) < 0)
+        return;
+    b->data[b->len++] = (uint8_t)c;
+    b->data[b->len] = '\0';
 }
 
 void buf_put_dec(struct buf *b, int64_t v)

@@ -82,6 +82,27 @@ static char *put_mark(char *to, char mark)
     return to + 1;
 }
 
+/* gmtime_r(), which takes the lock of the time zone; the seconds asked for are mostly the same few.
+ */
+static bool calendar(time_t seconds, struct tm *out)
+{
+    static _Thread_local struct {
+        bool known;
+        time_t seconds;
+        struct tm tm;
+    } kept[8];
+    size_t i = (size_t)seconds % ARRAY_LEN(kept);
+
+    if (!kept[i].known || kept[i].seconds != seconds) {
+        if (!gmtime_r(&seconds, &kept[i].tm))
+            return kept[i].known = false;
+        kept[i].known = true;
+        kept[i].seconds = seconds;
+    }
+    *out = kept[i].tm;
+    return true;
+}
+
 /* By hand: one stands in each line of the audit log, and strftime() is not quick. */
 void clock_stamp(int64_t wall_ms, int with_ms, char out[CLOCK_STAMP_LEN])
 {
@@ -94,7 +115,7 @@ void clock_stamp(int64_t wall_ms, int with_ms, char out[CLOCK_STAMP_LEN])
     int ms = (int)(((wall_ms % 1000) + 1000) % 1000);
     time_t seconds = (time_t)((wall_ms - ms) / 1000);
     out[0] = '\0';
-    if (!gmtime_r(&seconds, &tm))
+    if (!calendar(seconds, &tm))
         return;
     out = put_mark(put_digits(out, 4, tm.tm_year + 1900), '-');
     out = put_mark(put_digits(out, 2, tm.tm_mon + 1), '-');

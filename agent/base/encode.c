@@ -94,11 +94,18 @@ void encode_random_base62(char *out, size_t n)
 
 void encode_random_uuid(char out[ENCODE_UUID_LEN + 1])
 {
-    static const size_t groups[] = {4, 2, 2, 2, 6};
-    uint8_t raw[16];
-    size_t from = 0, to = 0;
+    uint8_t raw[ENCODE_UUID_RAW];
 
     randombytes_buf(raw, sizeof(raw));
+    encode_uuid(raw, out);
+    mem_wipe(raw, sizeof(raw));
+}
+
+void encode_uuid(uint8_t raw[ENCODE_UUID_RAW], char out[ENCODE_UUID_LEN + 1])
+{
+    static const size_t groups[] = {4, 2, 2, 2, 6};
+    size_t from = 0, to = 0;
+
     raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);
     raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);
     for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
@@ -108,7 +115,6 @@ void encode_random_uuid(char out[ENCODE_UUID_LEN + 1])
         if (i + 1 < ARRAY_LEN(groups))
             out[to++] = '-';
     }
-    mem_wipe(raw, sizeof(raw));
 }
 
 /* The length of the well-formed sequence at p (RFC 3629) and its code point; 0 if there is none. */
@@ -146,7 +152,7 @@ bool encode_is_utf8(const void *p, size_t n)
     size_t step;
 
     for (size_t i = 0; i < n; i += step) {
-        step = utf8_next(at + i, n - i, &point);
+        step = at[i] > 0 && at[i] < 0x80 ? 1 : utf8_next(at + i, n - i, &point);
         if (step == 0)
             return false;
     }

@@ -19,6 +19,9 @@ void encode_random_base62(char *out, size_t n);
 /* A random UUID (RFC 9562 version 4) as 36 characters and a NUL. */
 #define ENCODE_UUID_LEN 36
 void encode_random_uuid(char out[ENCODE_UUID_LEN + 1]);
+/* The same of the caller's own random bytes, which are changed. */
+#define ENCODE_UUID_RAW 16
+void encode_uuid(uint8_t raw[ENCODE_UUID_RAW], char out[ENCODE_UUID_LEN + 1]);
 
 /* Whether n bytes are well-formed UTF-8 (no surrogates, no overlong forms, no NUL). */
 bool encode_is_utf8(const void *p, size_t n);

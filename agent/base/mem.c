@@ -45,6 +45,14 @@ char *mem_dup(const void *p, size_t n)
     return copy;
 }
 
+void mem_text(char *to, size_t size, const char *text)
+{
+    size_t n = strnlen(text, size - 1);
+
+    memcpy(to, text, n);
+    to[n] = '\0';
+}
+
 bool mem_equal(const void *a, size_t alen, const void *b, size_t blen)
 {
     if (alen != blen)

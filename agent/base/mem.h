@@ -45,6 +45,10 @@ void mem_free(void *p, size_t n);
  * it (mem_free_str() where it may be secret). */
 char *mem_dup(const void *p, size_t n);
 
+/* Copies text into size bytes (at least 1), cut where it is longer: snprintf() with "%s", for what
+ * is done with each request. */
+void mem_text(char *to, size_t size, const char *text);
+
 /* Whether two byte strings are equal; time depends on the lengths only. */
 bool mem_equal(const void *a, size_t alen, const void *b, size_t blen);
 /* The same for strings; NULL equals nothing. */

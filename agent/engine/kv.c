@@ -8,7 +8,9 @@
 
 void kv_path(char out[KV_PATH_LEN], const char *prefix, const char *key)
 {
-    (void)snprintf(out, KV_PATH_LEN, "%.3s%.*s", prefix, ENTRY_PATH_MAX - 2, key);
+    size_t n = strnlen(prefix, 3);
+    memcpy(out, prefix, n);
+    mem_text(out + n, ENTRY_PATH_MAX - 1, key);
 }
 
 /* --- Version 1 -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "engine/kv_inner.h"
 
 #define VERSIONS_MAX 1024 /* of one request */
@@ -84,6 +85,29 @@ static int get_bytes(struct engine_request *r, const json_t *meta, int64_t n, st
     return e == ENTRY_E_NONE ? -EBADMSG : e; /* its metadata says that it is there */
 }
 
+static void put_stamp(struct buf *b, const char *name, int64_t ms)
+{
+    char text[CLOCK_STAMP_LEN] = "";
+    if (ms)
+        clock_stamp(ms, 1, text);
+    buf_puts(b, name);
+    buf_puts(b, text);
+}
+
+/* describe() as text: this stands in each answer. */
+static void put_description(struct buf *b, const json_t *meta, int64_t n)
+{
+    const json_t *v = kv_meta_version(meta, n);
+    put_stamp(b, "{\"created_time\":\"", json_int(v, "created", 0));
+    buf_puts(b, "\",\"custom_metadata\":");
+    json_put(b, json_object_get(meta, "custom"));
+    put_stamp(b, ",\"deletion_time\":\"", json_int(v, "deleted", 0));
+    buf_puts(b, json_bool(v, "destroyed", false) ? "\",\"destroyed\":true,\"version\":"
+                                                 : "\",\"destroyed\":false,\"version\":");
+    buf_put_dec(b, n);
+    buf_putc(b, '}');
+}
+
 int kv_data_read(struct engine_request *r, const char *key)
 {
     int64_t n;
@@ -93,15 +117,14 @@ int kv_data_read(struct engine_request *r, const char *key)
         e = find_version(r, key, n, "data", &meta, &n);
     if (e < 0 || !meta)
         return e < 0 ? e : ENGINE_DONE;
-    _cleanup_json_ json_t *about = describe(meta, n);
     buf_puts(&r->raw_data, "{\"data\":");
     e = get_bytes(r, meta, n, &r->raw_data);
     if (e < 0)
         return e;
     buf_puts(&r->raw_data, ",\"metadata\":");
-    json_put(&r->raw_data, about);
+    put_description(&r->raw_data, meta, n);
     buf_putc(&r->raw_data, '}');
-    return about ? buf_error(&r->raw_data) : -ENOMEM;
+    return buf_error(&r->raw_data);
 }
 
 /* --- Writing -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <systemd/sd-event.h>
 #include <sys/types.h>
 
+#include "base/encode.h"
 #include "base/json.h"
 #include "engine/engine.h"
 #include "identity/peer.h"
@@ -37,6 +38,12 @@ struct alerts {
     char last[64];
 };
 
+/* Random bytes for the ids of requests to come. */
+struct agent_ids {
+    uint8_t raw[64 * ENCODE_UUID_RAW];
+    size_t left; /* of raw, from its beginning on */
+};
+
 struct agent {
     sd_event *loop;
     struct vault *vault;
@@ -64,6 +71,7 @@ struct agent {
     struct lease_counts counts; /* for sys/status, which anybody may ask */
     int64_t counted_ms;         /* boot clock; 0: never */
     struct alerts alerts;
+    struct agent_ids ids;
     struct vault_alarm disk_told; /* server/disk.h: what was said of the disks */
     /* server/quorum.h: shares given so far; NULL: none */
     struct quorum *unsealing;

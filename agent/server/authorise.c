@@ -1,5 +1,4 @@
 /* Stage 3: may they. Deny is what a zeroed decision says. */
-#include <stdio.h>
 #include <string.h>
 
 #include "server/pipeline.h"
@@ -8,7 +7,7 @@
 
 static void set_why(struct decision *d, const char *text)
 {
-    snprintf(d->why, sizeof(d->why), "%s", text);
+    mem_text(d->why, sizeof(d->why), text);
 }
 
 static int decide_token(struct request *r, unsigned caps, bool sudo)
@@ -25,9 +24,9 @@ static int decide_token(struct request *r, unsigned caps, bool sudo)
     bool granted =
         !(d->acl.caps & ACL_DENY) && (d->acl.caps & caps) && (!sudo || (d->acl.caps & ACL_SUDO));
     if (d->acl.policy)
-        snprintf(d->policy, sizeof(d->policy), "%s", acl_name(d->acl.policy));
+        mem_text(d->policy, sizeof(d->policy), acl_name(d->acl.policy));
     if (d->acl.path)
-        snprintf(d->rule, sizeof(d->rule), "%s", d->acl.path);
+        mem_text(d->rule, sizeof(d->rule), d->acl.path);
     set_why(d, granted ? "allowed by the token's policies"
                        : "denied: no policy of the token allows it");
     if (granted)

@@ -23,7 +23,6 @@ struct bridge {
     char mount[130];
     char space[40];
     char lease_id[LEASE_ID_MAX];
-    char path[2100];
     json_t *frame;
     json_t *answer;
     bool leased;
@@ -72,14 +71,13 @@ static int bridge_new(struct request *r, const struct mount *m, struct bridge **
         return -ENOMEM;
     b->request = r;
     b->engine = m->engine;
-    snprintf(b->mount, sizeof(b->mount), "%s", m->path);
-    snprintf(b->space, sizeof(b->space), "%s", m->space);
-    snprintf(b->path, sizeof(b->path), "%s", r->path + strlen(m->path));
+    mem_text(b->mount, sizeof(b->mount), m->path);
+    mem_text(b->space, sizeof(b->space), m->space);
     b->er = (struct engine_request){
         .vault = r->agent->vault,
         .space = b->space,
         .mount = b->mount,
-        .path = b->path,
+        .path = r->path + strlen(m->path), /* the request outlives the bridge */
         .op = op_of(r->verb),
         .body = r->body,
         .query = r->query,
@@ -124,7 +122,7 @@ int pipeline_engine_caps(struct request *r, unsigned *caps, bool *sudo)
     int e = bridge_new(r, m, &b);
     if (e < 0)
         return e;
-    *sudo = needs_sudo(m->engine, b->path);
+    *sudo = needs_sudo(m->engine, b->er.path);
     if (b->er.op != ENGINE_WRITE)
         return 0;
     e = m->engine->exists ? m->engine->exists(&b->er) : 1;

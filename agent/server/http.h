@@ -11,6 +11,7 @@
 #define COUNTERSIGN_SERVER_HTTP_H
 
 #include <systemd/sd-event.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
@@ -39,6 +40,8 @@ struct http_request {
     size_t body_len;
     int fd;         /* the connection (owned by the server): for reading the peer's credentials */
     bool unix_peer; /* came over AF_UNIX */
+    bool has_cred; /* … and the kernel said who connected (SO_PEERCRED never changes after that) */
+    struct ucred cred;
     uint64_t connection; /* number of the connection, never used twice */
 };
 

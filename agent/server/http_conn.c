@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define IN_KEPT 1024
 #define IN_MAX (HTTP_HEAD_MAX + 2 * HTTP_READ_SIZE)
 
 static void set_phase(struct http_conn *c, enum http_phase phase)
@@ -33,6 +34,15 @@ static void set_events(struct http_conn *c, uint32_t events)
         (void)shutdown(c->fd, SHUT_RDWR);
 }
 
+/* Once: it is what it was when they connected, whatever they become. */
+static void ask_cred(struct http_conn *c)
+{
+    socklen_t n = sizeof(c->cred);
+
+    c->has_cred = c->unix_peer && getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &c->cred, &n) == 0 &&
+                  n == sizeof(c->cred);
+}
+
 int http_conn_new(struct http_server *s, int fd, bool unix_peer)
 {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP};
@@ -57,6 +67,7 @@ int http_conn_new(struct http_server *s, int fd, bool unix_peer)
     c->fd = fd;
     c->unix_peer = unix_peer;
     c->events = ev.events;
+    ask_cred(c);
     c->number = ++s->numbers;
     c->in = BUF_INIT(IN_MAX);
     TAILQ_INSERT_TAIL(&s->phases[HTTP_IDLE], c, by_phase);
@@ -118,14 +129,18 @@ static void refuse(struct http_conn *c, int status, const char *sentence)
     http_queue(c);
 }
 
-/* The next n received bytes are done with. An idle connection keeps no buffer. */
+/* The next n received bytes are done with. An idle connection keeps a small buffer at most. */
 static void consume(struct http_conn *c, size_t n)
 {
     mem_wipe(c->in.data + c->in.pos, n);
     c->in.pos += n;
     c->scanned = 0;
-    if (c->in.pos == c->in.len)
+    if (c->in.pos < c->in.len)
+        return;
+    if (c->in.cap > IN_KEPT)
         buf_clear(&c->in);
+    else
+        c->in.pos = c->in.len = 0; /* all of it was wiped, piece by piece */
 }
 
 static void hand_up(struct http_conn *c)
@@ -141,6 +156,8 @@ static void hand_up(struct http_conn *c)
         .body_len = x->body.len,
         .fd = c->fd,
         .unix_peer = c->unix_peer,
+        .has_cred = c->has_cred,
+        .cred = c->cred,
         .connection = c->number,
     };
     set_phase(c, HTTP_WAITING);

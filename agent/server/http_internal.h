@@ -77,6 +77,8 @@ struct http_conn {
     enum http_phase phase;
     uint32_t events; /* what the epoll is asked for */
     bool unix_peer;
+    bool has_cred;
+    struct ucred cred;
     bool queued;    /* in the server's list of those to flush */
     bool served;    /* it has sent a request */
     bool left;      /* no further request can arrive */

@@ -54,7 +54,7 @@ static void take_person(struct request *r, const struct person *p)
     }
     r->has_person = true;
     r->uid = p->uid;
-    snprintf(r->user, sizeof(r->user), "%s", p->name);
+    mem_text(r->user, sizeof(r->user), p->name);
     snprintf(r->principal, sizeof(r->principal), "user:%s", p->name);
 }
 
@@ -193,7 +193,8 @@ static int token_rows(struct request *r)
             request_error(r, 403, "permission denied: this token is bound to uid %u of this host",
                           (unsigned)r->token.uid));
     }
-    snprintf(r->principal, sizeof(r->principal), "token:%s", r->token.accessor);
+    mem_text(r->principal, sizeof(r->principal), "token:");
+    mem_text(r->principal + 6, sizeof(r->principal) - 6, r->token.accessor);
     e = token_use(r->agent->vault, &r->token, &r->last_use);
     if (e == 0 && r->last_use)
         e = token_revoke(r->agent->vault, r->token.id, false, last_use_gone, r);

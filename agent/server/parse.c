@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 
 #include "server/path.h"
 #include "server/pipeline.h"
@@ -152,22 +151,20 @@ static int parse_target(struct request *r, const struct http_request *h)
 /* Who the kernel says, as far as one call tells: enough for token requests and root peers. */
 static void first_look(struct request *r, const struct http_request *h)
 {
-    struct ucred cred;
-    socklen_t n = sizeof(cred);
     if (!h->unix_peer) {
         r->root_peer = r->agent->dev;
         return;
     }
-    if (getsockopt(h->fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
+    if (!h->has_cred)
         return;
     r->peer.known = true;
-    r->peer.uid = r->uid = cred.uid;
-    r->peer.gid = cred.gid;
-    r->peer.pid = cred.pid;
+    r->peer.uid = r->uid = h->cred.uid;
+    r->peer.gid = h->cred.gid;
+    r->peer.pid = h->cred.pid;
     r->peer.assurance = ASSURANCE_UID;
     r->peer.audit_session = PEER_NO_SESSION;
     r->peer.loginuid = PEER_NO_LOGINUID;
-    r->root_peer = cred.uid == 0 || cred.uid == r->agent->root_uid;
+    r->root_peer = h->cred.uid == 0 || h->cred.uid == r->agent->root_uid;
 }
 
 int pipeline_parse(struct request *r)

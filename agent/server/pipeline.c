@@ -2,6 +2,8 @@
 #include "server/pipeline.h"
 
 #include <errno.h>
+#include <malloc.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -289,6 +291,19 @@ static void run_outside(struct request *r)
         finish(r);
 }
 
+/* Ids are no secrets: randomness for many is asked of the kernel at once. Each part is used once.
+ */
+static void new_id(struct agent *a, char out[ENCODE_UUID_LEN + 1])
+{
+    struct agent_ids *p = &a->ids;
+    if (p->left < ENCODE_UUID_RAW) {
+        randombytes_buf(p->raw, sizeof(p->raw));
+        p->left = sizeof(p->raw);
+    }
+    p->left -= ENCODE_UUID_RAW;
+    encode_uuid(p->raw + p->left, out);
+}
+
 static struct request *request_new(struct agent *a, struct http_exchange *x)
 {
     struct request *r = calloc(1, sizeof(*r));
@@ -300,7 +315,7 @@ static struct request *request_new(struct agent *a, struct http_exchange *x)
     r->lease_ms = clock_lease_ms();
     r->raw_data = BUF_INIT(4 * HTTP_BODY_MAX);
     r->peer.pidfd = -1;
-    encode_random_uuid(r->id);
+    new_id(a, r->id);
     http_set_data(x, r);
     return r;
 }
@@ -350,5 +365,7 @@ static void on_gone(struct http_exchange *x, void *data _unused_)
 int pipeline_start(struct agent *a, struct http_server **out)
 {
     const struct http_callbacks cb = {.request = on_request, .batch = on_batch, .gone = on_gone};
+    /* Each turn takes and gives back some hundred kilobytes: not to the kernel each time. */
+    (void)mallopt(M_TRIM_THRESHOLD, 2 * 1024 * 1024);
     return http_new(a->loop, &cb, a, out);
 }

@@ -70,12 +70,12 @@ static size_t parent_len(const char *path, size_t n)
     return n;
 }
 
-static void hash(const struct vault *v, const char *space, const char *path, size_t n,
-                 const char *more, uint8_t out[VAULT_HASH_LEN])
+static void hash(struct vault *v, const char *space, const char *path, size_t n, const char *more,
+                 uint8_t out[VAULT_HASH_LEN])
 {
     uint8_t l = (uint8_t)strlen(space);
     struct keyring_part parts[] = {{&l, 1}, {space, l}, {path, n}, {more, strlen(more)}};
-    keyring_hash(v->ring, KEYRING_NAME_ENTRY, "entry", parts, ARRAY_LEN(parts), out);
+    known_hash(&v->known, v->ring, KEYRING_NAME_ENTRY, "entry", parts, ARRAY_LEN(parts), out);
 }
 
 /* What a sealed column is bound to. */

@@ -7,6 +7,7 @@
 #include "base/encode.h"
 #include "vault/audit.h"
 #include "vault/keyring.h"
+#include "vault/known.h"
 #include "vault/peek.h"
 #include "vault/reserve.h"
 #include "vault/store.h"
@@ -88,6 +89,7 @@ struct vault {
     struct buf scratch; /* ciphertext being made or plaintext being read; wiped after each use */
     struct audit_book audit;
     struct peek peek;
+    struct known known;
 };
 
 /* 0 if rows can be read: unsealed, and the turn (if any) is not lost. */

@@ -41,7 +41,7 @@ static void bind_row(enum record_table t, const struct row *w, uint8_t out[BOUND
     }
 }
 
-static int hash(const struct vault *v, enum record_table t, uint8_t slot, const char *value,
+static int hash(struct vault *v, enum record_table t, uint8_t slot, const char *value,
                 uint8_t out[VAULT_HASH_LEN])
 {
     size_t n = value ? strnlen(value, RECORD_ID_MAX + 1) : 0;
@@ -49,7 +49,10 @@ static int hash(const struct vault *v, enum record_table t, uint8_t slot, const 
         return -EINVAL;
     uint8_t where[2] = {(uint8_t)t, slot};
     struct keyring_part parts[] = {{where, sizeof(where)}, {value, n}};
-    keyring_hash(v->ring, KEYRING_NAME_RECORD, "record", parts, ARRAY_LEN(parts), out);
+    if (slot == SLOT_ID)
+        known_hash(&v->known, v->ring, KEYRING_NAME_RECORD, "record", parts, ARRAY_LEN(parts), out);
+    else
+        keyring_hash(v->ring, KEYRING_NAME_RECORD, "record", parts, ARRAY_LEN(parts), out);
     return 0;
 }
 
@@ -135,8 +138,7 @@ int record_get(struct vault *v, enum record_table t, const char *id, struct buf 
 
 /* --- Writing --------------------------------------------------------------------------------- */
 
-static int make_row(const struct vault *v, enum record_table t, const struct record *r,
-                    struct row *w)
+static int make_row(struct vault *v, enum record_table t, const struct record *r, struct row *w)
 {
     *w = (struct row){.due = r->due};
     int e = hash(v, t, SLOT_ID, r->id, w->id);

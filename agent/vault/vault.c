@@ -343,6 +343,7 @@ void vault_seal(struct vault *v)
     v->root = NULL;
     buf_clear(&v->scratch);
     peek_clear(&v->peek);
+    known_clear(&v->known);
     audit_forget(v);
 }
 

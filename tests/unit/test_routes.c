@@ -48,6 +48,18 @@ static void test_every_row_is_guarded(void **state)
     }
 }
 
+/* Goal: routes_find() takes a path for ours or for an engine's by its beginning; the rows agree. */
+static void test_ours_and_engines(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < n_rows; i++) {
+        const struct route *t = &rows[i];
+        bool own = strncmp(t->pattern, "sys/", 4) == 0 || strncmp(t->pattern, "auth/", 5) == 0;
+        if (own == (bool)(t->flags & ROUTE_ENGINE))
+            fail_msg("%s: could never be found", t->pattern);
+    }
+}
+
 /* Goal: what runs outside a turn sees no policies, so it is for everybody or for root by the
  * kernel's word. */
 static void test_outside(void **state)
@@ -312,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_row_is_guarded),
+        cmocka_unit_test(test_ours_and_engines),
         cmocka_unit_test(test_outside),
         cmocka_unit_test(test_exemptions_are_known),
         cmocka_unit_test(test_engine_row),
