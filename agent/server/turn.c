@@ -9,7 +9,8 @@
 
 #define TURN_PRIORITY (-50)
 #define REST_MIN_US 500 /* shorter work is not worth a rest */
-#define REST_MAX_US 50000
+#define REST_MAX_US 100000
+#define REST_LOGINS 4 /* times as long a rest while people log in */
 
 struct item {
     struct item *next;
@@ -37,6 +38,7 @@ struct turn {
     bool running;
     bool resting; /* what can wait does, until the timer */
     bool heavy;
+    bool logins; /* there were some since the last rest began */
 };
 
 static void queue_clear(struct queue *q)
@@ -273,6 +275,8 @@ static void rest(struct turn *t)
     int64_t took = metrics_now_us() - t->began_us;
     if (!t->heavy || took < REST_MIN_US)
         return;
+    took *= t->logins ? REST_LOGINS : 1;
+    t->logins = false;
     took = took < REST_MAX_US ? took : REST_MAX_US;
     t->resting = sd_event_source_set_time_relative(t->rest, (uint64_t)took) >= 0 &&
                  sd_event_source_set_enabled(t->rest, SD_EVENT_ONESHOT) >= 0;
@@ -285,6 +289,7 @@ void turn_now(struct turn *t)
     if (t->running)
         return;
     t->running = true;
+    t->logins |= t->queue[TURN_PAM].first != NULL;
     vault_lend(t->vault, true);
     run_classes(t, TURN_PAM, TURN_PAM);
     vault_lend(t->vault, false);

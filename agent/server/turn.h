@@ -6,7 +6,8 @@
  * before the others', and are lent what is kept back on the disk (vault_lend()).
  *
  * What can wait (TURN_BACKGROUND) gets TURN_BUDGET_US a turn: items that find it spent run in a
- * later one. After a turn with such work the next is as far off as that turn took, so that however
+ * later one. After a turn with such work the next is as far off as that turn took, and
+ * four times as far while people log in, so that however
  * much there is, a login waits for a few milliseconds of it at most. */
 #ifndef COUNTERSIGN_SERVER_TURN_H
 #define COUNTERSIGN_SERVER_TURN_H

@@ -77,7 +77,8 @@ static int call(const struct bench *b, const struct hook *hook, struct tally *t,
     if (r == PAM_SUCCESS)
         r = hook->run(h, t, begin(b, began, i));
     if (r != PAM_SUCCESS)
-        fprintf(stderr, "bench: %s: %s\n", hook->name, pam_strerror(h, r));
+        fprintf(stderr, "bench: %s, call %llu, after %.3f s: %s\n", hook->name,
+                (unsigned long long)i + 1, (double)(tally_now() - began) / 1e9, pam_strerror(h, r));
     (void)pam_end(h, r);
     return r == PAM_SUCCESS ? 0 : 1;
 }

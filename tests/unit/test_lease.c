@@ -862,6 +862,8 @@ static void test_restart_among_new(void **state)
 {
     struct life *x = *state;
     struct lease_spec fresh = base_spec;
+    _cleanup_json_ json_t *recipe = json_object();
+    fresh.recipe = recipe;
     struct lease_tour t = {.slice = {.limit = 1}};
     add(x, &base_spec, "old/1", false);
     add(x, &base_spec, "old/2", false);

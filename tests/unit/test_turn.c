@@ -1,6 +1,7 @@
 #include "vault_fixture.h"
 
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
 #include "server/turn.h"
 
@@ -278,6 +279,35 @@ static void test_nested(void **state)
     assert_string_equal(happened, "AB01abC");
 }
 
+static int run_long(void *data)
+{
+    int r = run(data);
+    while (!turn_spent(w.turn))
+        usleep(500);
+    return r;
+}
+
+/* Goal: what can wait stops where its time is spent, rests, and goes on behind the logins and the
+ * API, in its order and without losing any. */
+static void test_budget(void **state)
+{
+    (void)state;
+    struct item a = {.name = 'A'}, b = {.name = 'B'}, c = {.name = 'C'}, d = {.name = 'D'},
+                e = {.name = 'E'};
+    assert_int_equal(turn_add(w.turn, TURN_BACKGROUND, run_long, done, &a), 0);
+    add(TURN_BACKGROUND, &b);
+    add(TURN_BACKGROUND, &c);
+    turn_now(w.turn);
+    assert_string_equal(happened, "A0aC");
+    add(TURN_BACKGROUND, &d);
+    add(TURN_API, &e);
+    turn_now(w.turn);
+    assert_string_equal(happened, "A0aCE4eC");
+    for (int i = 0; i < 100 && !strchr(happened, 'd'); i++)
+        assert_true(sd_event_run(w.loop, 1000000) >= 0);
+    assert_string_equal(happened, "A0aCE4eCBCD123bcdC");
+}
+
 /* Goal: what is still queued at the end is neither run nor told. */
 static void test_left_over(void **state)
 {
@@ -297,7 +327,8 @@ int main(void)
         TEST(test_order),       TEST(test_classes),          TEST(test_failed_item),
         TEST(test_spoilt_item), TEST(test_positive),         TEST(test_failed_commit),
         TEST(test_apart),       TEST(test_lost_transaction), TEST(test_added_from_done),
-        TEST(test_nothing),     TEST(test_nested),           TEST(test_left_over),
+        TEST(test_nothing),     TEST(test_nested),           TEST(test_budget),
+        TEST(test_left_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
