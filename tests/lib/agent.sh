@@ -34,3 +34,4 @@ at_exit() {
     [[ $AGENT == 0 ]] || kill -KILL "$AGENT" 2>/dev/null || true
     rm -rf "$DIR"
 }
+trap at_exit EXIT

@@ -666,7 +666,6 @@ check_kill() {
 }
 
 main() {
-    trap at_exit EXIT
     command -v jq >/dev/null || bail "jq is not installed"
     ok "the agent starts" start_agent
     passed || bail "nothing more can be tried"

@@ -364,7 +364,6 @@ check_secrets() {
 }
 
 main() {
-    trap at_exit EXIT
     local so
     WRAPPER=""
     for so in /usr/lib/*/libpam_wrapper.so /usr/lib/libpam_wrapper.so /usr/lib64/libpam_wrapper.so; do

@@ -252,7 +252,6 @@ check_log() {
 }
 
 main() {
-    trap at_exit EXIT
     local tool
     for tool in jq oathtool pamtester; do
         command -v "$tool" >/dev/null || bail "$tool is not installed"
