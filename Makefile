@@ -166,7 +166,7 @@ $(TOOLS): $(B)/%: $(B)/tests/lib/%.o
 
 # What measures; the one peer that is not needed to build or test is measured where it is installed.
 MICROHTTPD := $(wildcard /usr/include/microhttpd.h)
-$(B)/tests/bench/bench_constant.o: ALL_CFLAGS += $(if $(MICROHTTPD),-DBENCH_MICROHTTPD)
+$(B)/tests/bench/bench_constant.o: private ALL_CFLAGS += $(if $(MICROHTTPD),-DBENCH_MICROHTTPD)
 $(B)/bench: $(call obj,$(BENCH_SRC)) $(B)/libagent.a
 	$(LINK) $^ $(LIBS_AGENT) -lpq -lpam -lm $(if $(MICROHTTPD),-lmicrohttpd)
 .PHONY: bench-program

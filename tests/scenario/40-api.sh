@@ -5,42 +5,17 @@
 set -euo pipefail
 # shellcheck source=../lib/tap.sh
 . "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/tap.sh"
+# shellcheck source=../lib/agent.sh
+. "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/agent.sh"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/cs-api.XXXXXX")
 PORT=$((20000 + RANDOM % 20000))
 ME=$(id -un)
-AGENT=0
+AGENT_ARGS=(--listen "127.0.0.1:$PORT")
 TOKEN=""
 STATUS="" ANSWER="" TYPE=""
 
-at_exit() {
-    [[ $AGENT == 0 ]] || kill -KILL "$AGENT" 2>/dev/null || true
-    rm -rf "$DIR"
-}
-
 # --- The agent -----------------------------------------------------------------------------------------
-
-start_agent() {
-    "$COUNTERSIGN_BUILD/countersignd" --dev --dir "$DIR/dev" --listen "127.0.0.1:$PORT" >"$DIR/out" 2>&1 &
-    AGENT=$!
-    local i
-    for ((i = 0; i < 100; i++)); do
-        if curl -fsS --unix-socket "$DIR/dev/agent.sock" http://localhost/v1/sys/health >/dev/null 2>&1 &&
-            grep -q '^Root Token: ' "$DIR/out"; then
-            return 0
-        fi
-        kill -0 "$AGENT" || break
-        sleep 0.1
-    done
-    cat "$DIR/out"
-    return 1
-}
-
-stop_agent() { # SIGNAL
-    kill "-$1" "$AGENT"
-    wait "$AGENT" 2>/dev/null || true
-    AGENT=0
-}
 
 # --- Calls: leave STATUS, ANSWER and TYPE ----------------------------------------------------------------
 
@@ -691,7 +666,6 @@ check_kill() {
 }
 
 main() {
-    trap at_exit EXIT
     command -v jq >/dev/null || bail "jq is not installed"
     ok "the agent starts" start_agent
     passed || bail "nothing more can be tried"

@@ -4,39 +4,16 @@
 set -euo pipefail
 # shellcheck source=../lib/tap.sh
 . "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/tap.sh"
+# shellcheck source=../lib/agent.sh
+. "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/agent.sh"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/cs-keys.XXXXXX")
 PORT=$((20000 + RANDOM % 20000))
 # People of every Debian system, none of whom can log in really.
 ADA=games BEA=news
-AGENT=0
+AGENT_ARGS=(--listen "127.0.0.1:$PORT")
 STATUS="" ANSWER="" SAID="" CODE=0
 SHARE="" NONCE="" ENCODED="" OTP="" TOKEN="" CODES=() GUESSERS=()
-
-at_exit() {
-    [[ $AGENT == 0 ]] || kill -KILL "$AGENT" 2>/dev/null || true
-    rm -rf "$DIR"
-}
-
-start_agent() {
-    : >"$DIR/out" # what the one before said is not to be taken for this one's
-    "$COUNTERSIGN_BUILD/countersignd" --dev --dir "$DIR/dev" --listen "127.0.0.1:$PORT" >"$DIR/out" 2>&1 &
-    AGENT=$!
-    local i
-    for ((i = 0; i < 100; i++)); do
-        grep -q '^Root Token: ' "$DIR/out" && return 0
-        kill -0 "$AGENT" || break
-        sleep 0.1
-    done
-    cat "$DIR/out"
-    return 1
-}
-
-stop_agent() { # SIGNAL
-    kill "-$1" "$AGENT"
-    wait "$AGENT" 2>/dev/null || true
-    AGENT=0
-}
 
 restart() {
     stop_agent TERM
@@ -387,7 +364,6 @@ check_secrets() {
 }
 
 main() {
-    trap at_exit EXIT
     local so
     WRAPPER=""
     for so in /usr/lib/*/libpam_wrapper.so /usr/lib/libpam_wrapper.so /usr/lib64/libpam_wrapper.so; do

@@ -5,38 +5,14 @@
 set -euo pipefail
 # shellcheck source=../lib/tap.sh
 . "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/tap.sh"
+# shellcheck source=../lib/agent.sh
+. "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/agent.sh"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/cs-pam.XXXXXX")
 ME=$(id -un)
 # People of every Debian system, none of whom can log in really.
 ADA=games BEA=news CAL=uucp DAN=proxy EVE=backup
-AGENT=0
 SAID="" CODE=0 TOOK=0
-
-at_exit() {
-    [[ $AGENT == 0 ]] || kill -KILL "$AGENT" 2>/dev/null || true
-    rm -rf "$DIR"
-}
-
-start_agent() {
-    : >"$DIR/out" # what the one before said is not to be taken for this one's
-    "$COUNTERSIGN_BUILD/countersignd" --dev --dir "$DIR/dev" >"$DIR/out" 2>&1 &
-    AGENT=$!
-    local i
-    for ((i = 0; i < 100; i++)); do
-        grep -q '^Root Token: ' "$DIR/out" && return 0
-        kill -0 "$AGENT" || break
-        sleep 0.1
-    done
-    cat "$DIR/out"
-    return 1
-}
-
-stop_agent() { # SIGNAL
-    kill "-$1" "$AGENT"
-    wait "$AGENT" 2>/dev/null || true
-    AGENT=0
-}
 
 api() { # METHOD PATH [BODY]: prints the answer; fails when it is an error
     curl -fsS --max-time 20 --unix-socket "$DIR/dev/agent.sock" -H "X-Vault-Token: $(cat "$DIR/dev/root-token")" \
@@ -276,7 +252,6 @@ check_log() {
 }
 
 main() {
-    trap at_exit EXIT
     local tool
     for tool in jq oathtool pamtester; do
         command -v "$tool" >/dev/null || bail "$tool is not installed"

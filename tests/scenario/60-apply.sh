@@ -4,33 +4,16 @@
 set -euo pipefail
 # shellcheck source=../lib/tap.sh
 . "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/tap.sh"
+# shellcheck source=../lib/agent.sh
+. "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/agent.sh"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/cs-apply.XXXXXX")
 CONF=$DIR/conf
 ME=$(id -un)
-AGENT=0
 export COUNTERSIGN_ADDR=unix://$DIR/dev/agent.sock
 export PATH=$COUNTERSIGN_BUILD:$PATH
 unset COUNTERSIGN_TOKEN VAULT_TOKEN VAULT_ADDR
 
-at_exit() {
-    [[ $AGENT == 0 ]] || kill -TERM "$AGENT" 2>/dev/null || true
-    wait
-    rm -rf "$DIR"
-}
-trap at_exit EXIT
-
-start_agent() {
-    "$COUNTERSIGN_BUILD/countersignd" --dev --dir "$DIR/dev" >"$DIR/out" 2>&1 &
-    AGENT=$!
-    local i
-    for ((i = 0; i < 100; i++)); do
-        countersign status >/dev/null 2>&1 && grep -q '^Root Token: ' "$DIR/out" && return 0
-        sleep 0.1
-    done
-    cat "$DIR/out"
-    return 1
-}
 
 root() { # CMD...: with the root token
     COUNTERSIGN_TOKEN=$TOKEN countersign "$@"
@@ -365,8 +348,7 @@ leavers() {
 }
 
 stop_and_start() {
-    kill -TERM "$AGENT"
-    wait "$AGENT" 2>/dev/null || true
+    stop_agent
     start_agent
 }
 

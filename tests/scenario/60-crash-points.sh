@@ -9,4 +9,8 @@ set -euo pipefail
 # shellcheck source=../lib/trial.sh
 . "$COUNTERSIGN_SOURCE/tests/lib/trial.sh"
 
+if grep -q __tsan_init "$COUNTERSIGN_BUILD/countersignd"; then
+    echo "1..0 # SKIP ThreadSanitizer is too slow for a sample that meets each operation: this runs in the other flavours"
+    exit 0
+fi
 TRIAL_SECONDS=${TRIAL_SECONDS-25} trial_run trial-crash

@@ -4,28 +4,11 @@
 set -euo pipefail
 # shellcheck source=../lib/tap.sh
 . "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/tap.sh"
+# shellcheck source=../lib/agent.sh
+. "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/agent.sh"
 
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/cs-bad.XXXXXX")
 RAW=$COUNTERSIGN_BUILD/raw-client
-AGENT=0
-
-at_exit() {
-    [[ $AGENT == 0 ]] || kill -KILL "$AGENT" 2>/dev/null || true
-    rm -rf "$DIR"
-}
-
-start_agent() {
-    "$COUNTERSIGN_BUILD/countersignd" --dev --dir "$DIR/dev" >"$DIR/out" 2>&1 &
-    AGENT=$!
-    local i
-    for ((i = 0; i < 100; i++)); do
-        grep -q '^Root Token: ' "$DIR/out" && return 0
-        kill -0 "$AGENT" || break
-        sleep 0.1
-    done
-    cat "$DIR/out"
-    return 1
-}
 
 api() { # METHOD PATH [BODY]
     curl -fsS --max-time 20 --unix-socket "$DIR/dev/agent.sock" -H "X-Vault-Token: $(cat "$DIR/dev/root-token")" \

@@ -4,37 +4,19 @@
 set -euo pipefail
 # shellcheck source=../lib/tap.sh
 . "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/tap.sh"
+# shellcheck source=../lib/agent.sh
+. "${COUNTERSIGN_SOURCE:-$(dirname "$0")/../..}/tests/lib/agent.sh"
 
 SOURCE=${COUNTERSIGN_SOURCE:-$(realpath "$(dirname "$0")/../..")}
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/cs-badcon.XXXXXX")
-AGENT=0
+AGENT_PROGRAM=$DIR/bin/countersignd
 STATUS="" ANSWER=""
 
-at_exit() {
-    [[ $AGENT == 0 ]] || kill -KILL "$AGENT" 2>/dev/null || true
-    rm -rf "$DIR"
-}
-
 # Beside its own copy of the agent the fake one is taken for the connector.
-start_agent() { # MODE
-    local i
+start_mode() { # MODE
     echo "$1" >"$DIR/bin/mode"
     echo 0 >"$DIR/bin/asked"
-    "$DIR/bin/countersignd" --dev --dir "$DIR/dev" >"$DIR/out" 2>&1 &
-    AGENT=$!
-    for ((i = 0; i < 200; i++)); do
-        grep -q '^Root Token: ' "$DIR/out" && return 0
-        kill -0 "$AGENT" || break
-        sleep 0.05
-    done
-    cat "$DIR/out"
-    return 1
-}
-
-stop_agent() {
-    kill -TERM "$AGENT"
-    wait "$AGENT" 2>/dev/null || true
-    AGENT=0
+    start_agent
 }
 
 api() { # METHOD PATH [BODY]: leaves STATUS and ANSWER
@@ -48,7 +30,7 @@ set_up() {
     mkdir "$DIR/bin"
     cp "$COUNTERSIGN_BUILD/countersignd" "$DIR/bin/"
     cp "$SOURCE/tests/lib/fake-connector" "$DIR/bin/countersign-connector"
-    start_agent good || return 1
+    start_mode good || return 1
     api PUT secret/data/keep '{"data":{"word":"halberd"}}'
     api POST sys/mounts/database '{"type":"database"}'
     api POST database/config/shop '{"plugin_name":"postgresql-database-plugin","allowed_roles":"*","username":"u",
@@ -67,7 +49,7 @@ leases() {
 # Nothing that is broken: what was asked for is refused with a reason, and a lease is left that is to be undone.
 attacked_by() { # MODE WANTED
     local before begun status
-    start_agent "$1" || return 1
+    start_mode "$1" || return 1
     before=$(leases)
     begun=$(date +%s%3N)
     api GET database/creds/ro
@@ -83,7 +65,7 @@ attacked_by() { # MODE WANTED
 
 # It is asked for one page, and not for ever.
 sweeps() { # MODE PAGES
-    start_agent "$1"
+    start_mode "$1"
     sleep 0.3
     is "$1: the sweep ends" "$(cat "$DIR/bin/asked")" "$2"
     is "$1: others are answered" "$(api GET secret/data/keep; jq -r .data.data.word <<<"$ANSWER")" halberd
@@ -101,6 +83,6 @@ for mode in text array cut twice deep nul utf8 large empty types number unknown 
 done
 sweeps endless 2 # the second page is what the first was
 for mode in backwards strangers longname; do sweeps "$mode" 1; done
-ok "a connector comes that does what it is told" start_agent good
+ok "a connector comes that does what it is told" start_mode good
 eventually 20 "and all that was left is undone" none_left
 finish

@@ -1,5 +1,9 @@
 /* Preloaded into the programs: the nth call of a kind fails, once or for good, as shim.h's page
  * says. */
+
+/* What is defined here must not be defined inline by the headers already. */
+#undef _FORTIFY_SOURCE
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
