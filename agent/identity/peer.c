@@ -1,8 +1,11 @@
 #include "identity/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -38,6 +41,18 @@ static bool alive(int pidfd)
     return poll(&p, 1, 0) == 0;
 }
 
+/* sd_booted(3), asked once: it doesn't change under a running agent. */
+static bool by_systemd(void)
+{
+    static int known = -1;
+
+    if (known < 0)
+        known = access("/run/systemd/system", F_OK) == 0;
+    return known;
+}
+
+/* Anew for each request, as all that /proc says: a process that connected on the host may have been
+ * moved since. Of a connection only what SO_PEERCRED said stays as it is. */
 static int read_cgroup(int dir, struct peer *p)
 {
     struct cgroup c;
@@ -47,7 +62,7 @@ static int read_cgroup(int dir, struct peer *p)
         return -ENOMEM;
     int r = proc_read(dir, "cgroup", text, CGROUP_TEXT_MAX);
     if (r == 0) {
-        cgroup_judge(text, access("/run/systemd/system", F_OK) == 0, &c);
+        cgroup_judge(text, by_systemd(), &c);
         p->foreign = c.foreign;
         memcpy(p->unit, c.unit, sizeof(p->unit));
     }
@@ -113,21 +128,18 @@ static int read_process(struct peer *p)
  * see. */
 static int pid_of(int pidfd, pid_t *pid)
 {
-    char path[64], line[128];
-    int r = -ESRCH, n;
+    char path[64], text[1024];
 
     snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return -errno;
-    while (r != 0 && fgets(line, sizeof(line), f)) {
-        if (sscanf(line, "Pid:\t%d", &n) == 1 && n > 0) {
-            *pid = n;
-            r = 0;
-        }
-    }
-    fclose(f);
-    return r;
+    int r = proc_read(AT_FDCWD, path, text, sizeof(text));
+    if (r < 0)
+        return r;
+    const char *at = strstr(text, "\nPid:\t"); /* the first line is another */
+    long n = at ? strtol(at + 6, NULL, 10) : 0;
+    if (n <= 0 || n > INT_MAX)
+        return -ESRCH;
+    *pid = (pid_t)n;
+    return 0;
 }
 
 /* The kernel's own pin on whoever connected. Only a kernel that doesn't know the question
