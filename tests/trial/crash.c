@@ -320,13 +320,28 @@ static struct pair *next_pair(struct sweep *s)
     return op ? op : rest;
 }
 
+static bool all_met(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->n_pairs; i++)
+        if (!s->op[s->pairs[i].op].ran && !s->pairs[i].done)
+            return false;
+    return true;
+}
+
+/* A machine that is busy with other things gets twice the time to meet each operation. */
+static bool time_is_up(const struct sweep *s, long seconds, int64_t begin)
+{
+    int64_t spent = trial_now_ms() - begin;
+    return seconds && spent > seconds * 1000 && (all_met(s) || spent > seconds * 2000);
+}
+
 static void run_all(struct sweep *s)
 {
     long seconds = trial_number("TRIAL_SECONDS", 0);
     int64_t begin = trial_now_ms();
     size_t done = 0;
     for (struct pair *p; (p = next_pair(s));) {
-        if (seconds && trial_now_ms() - begin > seconds * 1000)
+        if (time_is_up(s, seconds, begin))
             break;
         if (!run_pair(s, p))
             break;
