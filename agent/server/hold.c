@@ -135,10 +135,9 @@ static int look_at_machine(struct agent *a)
 /* --- What the store knows ------------------------------------------------------------------------
  */
 
-int hold_load(struct agent *a)
+static int load(struct agent *a)
 {
     struct hold *h = a->hold;
-    hold_clear(h);
     h->claims = json_object();
     h->fresh = json_object();
     if (!h->claims || !h->fresh)
@@ -154,6 +153,21 @@ int hold_load(struct agent *a)
         return -ENOMEM;
     e = hold_claim_load(a);
     return e < 0 ? e : look_at_machine(a);
+}
+
+int hold_load(struct agent *a)
+{
+    hold_clear(a->hold);
+    int e = load(a);
+    if (e < 0)
+        hold_clear(a->hold); /* half of it would be taken for all of it */
+    return e;
+}
+
+void hold_look_again(struct agent *a)
+{
+    if (!a->hold->all && vault_state(a->vault) == VAULT_UNSEALED)
+        (void)hold_load(a);
 }
 
 const char *hold_database(const struct agent *a, const char *space, const char *name)
@@ -172,6 +186,7 @@ const char *hold_database(const struct agent *a, const char *space, const char *
 
 int hold_refuse(struct request *r)
 {
+    hold_look_again(r->agent);
     const char *why = hold_reason(r->agent);
     if (!why)
         return 0;

@@ -213,7 +213,8 @@ static int on_readable(sd_event_source *s _unused_, int fd, uint32_t revents _un
         return 0;
     if (n <= 0) {
         hang_up(l, n == 0 ? "end of file" : strerror(errno));
-        link_expect(l, LINK_EXPECT_MS); /* its unit starts it again */
+        if (l->listen_fd >= 0)
+            link_expect(l, LINK_EXPECT_MS); /* its unit starts it again */
     }
     if (n > CONNECTOR_FRAME_MAX)
         hang_up(l, "oversized frame");

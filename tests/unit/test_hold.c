@@ -156,12 +156,25 @@ static void test_claimed(void **state _unused_)
     answer(id, "\"ok\": true, \"claimed\": true");
 }
 
+/* Goal: while what is held could not be read everything is held, and the next deed reads it again.
+ */
+static void test_looks_again(void **state _unused_)
+{
+    int64_t id;
+    hold_clear(w.agent.hold);
+    assert_non_null(hold_reason(&w.agent));
+    json_decref(deed(&id));
+    assert_null(hold_reason(&w.agent));
+    answer(id, "\"ok\": true, \"claimed\": true");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_late_claim, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_stranger, setup, teardown),
         cmocka_unit_test_setup_teardown(test_claimed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_looks_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
