@@ -164,15 +164,17 @@ int hold_load(struct agent *a)
     return e;
 }
 
-void hold_look_again(struct agent *a)
+/* Where it could not be read before (memory ran out), it is tried again. */
+static void look_again(struct agent *a)
 {
     if (!a->hold->all && vault_state(a->vault) == VAULT_UNSEALED)
         (void)hold_load(a);
 }
 
-const char *hold_database(const struct agent *a, const char *space, const char *name)
+const char *hold_database(struct agent *a, const char *space, const char *name)
 {
     char key[HOLD_KEY_MAX];
+    look_again(a);
     const char *why = hold_reason(a);
     if (why)
         return why;
@@ -186,7 +188,7 @@ const char *hold_database(const struct agent *a, const char *space, const char *
 
 int hold_refuse(struct request *r)
 {
-    hold_look_again(r->agent);
+    look_again(r->agent);
     const char *why = hold_reason(r->agent);
     if (!why)
         return 0;

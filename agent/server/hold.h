@@ -44,7 +44,7 @@ int hold_mark_restored(struct vault *v, const char *text);
 /* Why everything is held, NULL when it is not. */
 const char *hold_reason(const struct agent *a);
 /* Why nothing may be done in this database now, by the one cause or the other; NULL when it may. */
-const char *hold_database(const struct agent *a, const char *space, const char *name);
+const char *hold_database(struct agent *a, const char *space, const char *name);
 
 /* link_call() with the claim of the frame's database. Not in a turn. While the database is held the
  * answer is {"ok":false,"kind":"superseded","message":why}. 0 or -errno (then answer isn't called;

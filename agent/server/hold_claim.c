@@ -279,7 +279,6 @@ int hold_call(struct agent *a, const char *space, json_t *frame, link_answer_fn 
         own = NULL;
         return link_call(a->link, frame, answer, data);
     }
-    hold_look_again(a);
     const char *name = json_str_or(json_object_get(frame, "db"), "name", "");
     struct called *c = calloc(1, sizeof(*c));
     if (!c)

@@ -12,8 +12,6 @@ struct hold {
     json_t *fresh;  /* keys of claims whose "next" is of this start */
 };
 
-/* Where what is held could not be read (memory ran out): tries again. */
-void hold_look_again(struct agent *a);
 /* Reads the claims in the store, into an empty h->claims. 0 or -errno. */
 int hold_claim_load(struct agent *a);
 /* In a turn: whatever token is there, the next deed takes the database over; every configured one,

@@ -93,8 +93,9 @@ sealed() {
 
 # --- The screen ----------------------------------------------------------------------------------------
 
+# Of its own shell: the account that runs this may have none.
 tmux_do() {
-    env -u TMUX tmux -S "$DIR/tmux" -f /dev/null "$@"
+    env -u TMUX SHELL=/bin/bash tmux -S "$DIR/tmux" -f /dev/null "$@"
 }
 
 screen() {
