@@ -11,6 +11,8 @@
 #include "base/fault.h"
 #include "server/journal.h"
 
+#define RETELL_MS 50
+
 struct call {
     struct call *next;
     uint64_t id;
@@ -61,12 +63,19 @@ static json_t *made_up(const char *kind, const char *message)
     return json_pack("{s:b, s:s, s:s}", "ok", 0, "kind", kind, "message", message);
 }
 
+static bool wait_at_most(struct call *c, int64_t ms)
+{
+    return sd_event_source_set_time_relative(c->deadline, (uint64_t)ms * 1000) >= 0 &&
+           sd_event_source_set_enabled(c->deadline, SD_EVENT_ONESHOT) >= 0;
+}
+
 static void fail_later(struct call *c, const char *kind, const char *message)
 {
     if (!c->over)
         c->result = made_up(kind, message);
     c->over = true;
-    (void)sd_event_source_set_enabled(c->link->tell, SD_EVENT_ONESHOT);
+    if (sd_event_source_set_enabled(c->link->tell, SD_EVENT_ONESHOT) < 0)
+        (void)wait_at_most(c, RETELL_MS); /* that needs no memory */
 }
 
 /* Takes the call out of the list and tells its owner. The owner may make new calls. */
@@ -99,6 +108,8 @@ static int on_tell(sd_event_source *s _unused_, void *data)
 static int on_call_deadline(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
 {
     struct call *c = data;
+    if (c->over)
+        return on_tell(NULL, c->link);
     if (c->frame.len > 0)
         fail_later(c, "unreachable", not_running);
     else
@@ -108,12 +119,6 @@ static int on_call_deadline(sd_event_source *s _unused_, uint64_t usec _unused_,
 
 /* --- Sending -------------------------------------------------------------------------------------
  */
-
-static bool wait_at_most(struct call *c, int64_t ms)
-{
-    return sd_event_source_set_time_relative(c->deadline, (uint64_t)ms * 1000) >= 0 &&
-           sd_event_source_set_enabled(c->deadline, SD_EVENT_ONESHOT) >= 0;
-}
 
 static void hold(struct link *l, struct call *c)
 {

@@ -52,19 +52,21 @@ static bool waits(const struct turn *t, int c)
     return c == TURN_BACKGROUND && t->resting;
 }
 
-static void run_soon(struct turn *t)
+/* 0, or -errno: without memory the loop can't be asked for another round. */
+static int run_soon(struct turn *t)
 {
     for (int c = 0; c < TURN_CLASSES; c++) {
         if (t->queue[c].first && !waits(t, c))
-            (void)sd_event_source_set_enabled(t->soon, SD_EVENT_ONESHOT);
+            return sd_event_source_set_enabled(t->soon, SD_EVENT_ONESHOT);
     }
+    return 0;
 }
 
 static int on_rested(sd_event_source *s _unused_, uint64_t usec _unused_, void *data)
 {
     struct turn *t = data;
     t->resting = false;
-    run_soon(t);
+    turn_now(t);
     return 0;
 }
 
@@ -125,10 +127,16 @@ int turn_add(struct turn *t, enum turn_class c, turn_run_fn run, turn_done_fn do
     if (!i)
         return -ENOMEM;
     *i = (struct item){.class = c, .run = run, .done = done, .data = data};
-    *t->queue[c].last = i;
+    struct item **last = t->queue[c].last;
+    *last = i;
     t->queue[c].last = &i->next;
-    run_soon(t);
-    return 0;
+    int r = t->running ? 0 : run_soon(t); /* a turn under way looks at its end */
+    if (r >= 0)
+        return 0;
+    *last = NULL;
+    t->queue[c].last = last;
+    free(i);
+    return r;
 }
 
 struct effects *turn_effects(struct turn *t)
@@ -284,11 +292,8 @@ static void rest(struct turn *t)
 
 /* PAM's items have a transaction of their own: a full disk is no reason to keep people out (they
  * are lent what is kept back for that), and nobody else's request can make theirs fail. */
-void turn_now(struct turn *t)
+static void run_turn(struct turn *t)
 {
-    if (t->running)
-        return;
-    t->running = true;
     t->logins |= t->queue[TURN_PAM].first != NULL;
     vault_lend(t->vault, true);
     run_classes(t, TURN_PAM, TURN_PAM);
@@ -297,6 +302,15 @@ void turn_now(struct turn *t)
     run_classes(t, TURN_API, TURN_BACKGROUND);
     FAULT_POINT(turn_over);
     rest(t);
+}
+
+void turn_now(struct turn *t)
+{
+    if (t->running)
+        return;
+    t->running = true;
+    do {
+        run_turn(t);
+    } while (run_soon(t) < 0); /* what waits is not left lying */
     t->running = false;
-    run_soon(t);
 }

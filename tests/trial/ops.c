@@ -199,6 +199,7 @@ const struct trial_op trial_ops[] = {
      .look = {LOOK_LEASE("data.state?")}},
     {.name = "creds revoke and wait",
      .database = true,
+     .waits = true,
      .prepare = {MAKE_CREDS},
      .act = {"PUT", "sys/leases/revoke", "{\"lease_id\":\"$A\",\"sync\":true}"},
      .look = {LOOK_LEASE("data.state?")}},

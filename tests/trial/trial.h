@@ -78,6 +78,7 @@ struct trial_op {
     enum trial_kind kind;
     bool database; /* needs PostgreSQL */
     bool slow;     /* Argon2id */
+    bool waits;    /* its answer may take a minute: it waits for what is tried again */
     bool shifts;   /* what it does can also happen by itself at a restart (unsealing) */
     struct trial_call prepare[4];
     struct trial_call act;
