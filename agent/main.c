@@ -116,8 +116,7 @@ static int run(const struct config *c)
     if (e >= 0)
         e = restart_await_key(a.restart);
     if (e >= 0) {
-        if (!c->dev)
-            link_expect(a.link, LINK_EXPECT_MS);
+        link_expect(a.link, LINK_EXPECT_MS);
         (void)sd_event_set_watchdog(a.loop, 1);
         (void)sd_notify(0, "READY=1");
         e = sd_event_loop(a.loop);

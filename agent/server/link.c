@@ -164,6 +164,8 @@ static void hang_up(struct link *l, const char *why)
     close(l->fd);
     l->fd = -1;
     l->greeted = l->leaving = false;
+    if (l->listen_fd < 0)
+        l->expected_ms = 0; /* the one that was handed to us was the only one */
     for (struct call *c = l->calls; c; c = c->next) {
         if (c->frame.len == 0)
             fail_later(c, "unreachable", "the connector went away");
