@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/encode.h"
 #include "server/hold_inner.h"
+#include "server/journal.h"
 #include "server/mount.h"
 #include "server/request.h"
 #include "vault/audit.h"
@@ -99,9 +100,10 @@ void hold_enter(struct agent *a, const char *cause, const char *text)
     json_decref(h->all);
     h->all = row;
     int e = row ? entry_put_json(a->vault, SPACE, ROW, row) : -ENOMEM;
-    sd_journal_send(
-        "MESSAGE=held: %s. Nothing is made, revoked or swept until it is accepted: " WHAT_TO_DO,
-        text, "PRIORITY=%d", LOG_WARNING, "COUNTERSIGN_ALERT=held", NULL);
+    const struct journal_fields f = {.alert = "held"};
+    journal_tell(JOURNAL_ALERT, LOG_WARNING, &f,
+                 "held: %s. Nothing is made, revoked or swept until it is accepted: " WHAT_TO_DO,
+                 text);
     if (e < 0)
         sd_journal_print(LOG_ERR, "the hold could not be written to the store: %s", strerror(-e));
     (void)turn_add(a->turn, TURN_BACKGROUND, alert_turn, NULL, a);
